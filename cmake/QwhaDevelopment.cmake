@@ -3,20 +3,24 @@
 
 set(QWHA_ARCH native CACHE STRING "-march of our own tests, benches and examples; empty: the compiler's default")
 option(QWHA_WARNINGS_AS_ERRORS "Warnings are errors in our own targets" ON)
+option(QWHA_OPENMP "Our own targets use OpenMP where the compiler has it" ON)
 set(QWHA_SANITIZE "" CACHE STRING "Sanitizers of our own targets, e.g. address,undefined")
+set(QWHA_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
 
 find_package(Threads REQUIRED)
-find_package(OpenMP QUIET)
+if(QWHA_OPENMP)
+  find_package(OpenMP QUIET)
+endif()
 
 # Flags of a target that we build: by target, never globally.
 function(qwha_development_flags target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+  target_compile_options(${target} PRIVATE ${QWHA_WARNINGS}
     $<$<BOOL:${QWHA_WARNINGS_AS_ERRORS}>:-Werror> $<$<BOOL:${QWHA_ARCH}>:-march=${QWHA_ARCH}>)
   if(QWHA_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${QWHA_SANITIZE} -fno-sanitize-recover=all -g)
     target_link_options(${target} PRIVATE -fsanitize=${QWHA_SANITIZE})
   endif()
-  if(OpenMP_CXX_FOUND)
+  if(QWHA_OPENMP AND OpenMP_CXX_FOUND)
     target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX)
   endif()
   target_link_libraries(${target} PRIVATE Threads::Threads)
@@ -31,18 +35,15 @@ function(qwha_add_example name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
 endfunction()
 
-# qwha_add_bench(name SOURCES … LINK …): linked with Google Benchmark
+# qwha_add_bench(name SOURCES … LINK …): linked with Google Benchmark; the target `bench` runs it
 function(qwha_add_bench name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
-  find_package(benchmark QUIET)
-  if(NOT benchmark_FOUND)
-    message(STATUS "bench ${name}: skipped, Google Benchmark was not found")
-    return()
-  endif()
+  qwha_dependency(benchmark)
   add_executable(${name} ${arg_SOURCES})
   qwha_development_flags(${name})
   target_link_libraries(${name} PRIVATE ${arg_LINK} benchmark::benchmark)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+  set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES ${name})
 endfunction()
 
 # qwha_add_test(name SOURCES … LINK … [TIMEOUT seconds]): one Catch2 program, one ctest entry with the label of its folder
