@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-namespace qwha::detail {
+namespace qwha::inline QWHA_ISA::detail {
 
 /// IEEE binary16 from float, round to nearest even; overflow to infinity, NaN stays NaN.
 QWHA_HD constexpr std::uint16_t half_bits(float value) noexcept {
@@ -57,7 +57,7 @@ QWHA_HD constexpr float bfloat16_value(std::uint16_t b) noexcept {
   return std::bit_cast<float>(static_cast<std::uint32_t>(b) << 16);
 }
 
-}  // namespace qwha::detail
+}  // namespace qwha::inline QWHA_ISA::detail
 
 namespace qwha {
 
@@ -96,8 +96,8 @@ struct bfloat16 {
   std::uint16_t bits = 0;
 
   constexpr bfloat16() = default;
-  constexpr explicit bfloat16(float value) noexcept : bits(detail::bfloat16_bits(value)) {}
-  constexpr operator float() const noexcept { return detail::bfloat16_value(bits); }
+  QWHA_ALWAYS_INLINE constexpr explicit bfloat16(float value) noexcept : bits(detail::bfloat16_bits(value)) {}
+  QWHA_ALWAYS_INLINE constexpr operator float() const noexcept { return detail::bfloat16_value(bits); }
   static constexpr bfloat16 from_bits(std::uint16_t b) noexcept {
     bfloat16 h;
     h.bits = b;

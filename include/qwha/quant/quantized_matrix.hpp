@@ -19,8 +19,8 @@
 
 namespace qwha {
 
-/// Quantized weight, shape [rows, cols] = [out, in]. Copies share their (immutable) storage; reading from many threads is
-/// safe. Members that do arithmetic are templates on the compile flags (config.hpp), so the type may cross files.
+/// Quantized weight, shape [rows, cols] = [out, in]. Copies share their (immutable) storage; reading from many threads
+/// is safe. Members that do arithmetic are templates on the compile flags (config.hpp), so the type may cross files.
 template <class Q>
 class quantized_matrix {
   static_assert(quantizer<Q>, "qwha::quantized_matrix<Q>: Q must be a quantizer such as qwha::affine<4, 64>");
@@ -47,8 +47,8 @@ class quantized_matrix {
     checked_bytes(rows, cols);
     quantized_matrix m(rows, cols, codes.data(), parameters.data(), std::move(matrix));
     if (codes.size() < rows * m.code_stride() || parameters.size() < rows * m.parameter_stride())
-      throw shape_error("quantized_matrix [" + std::to_string(rows) + ", " + std::to_string(cols) + "] of " + Q::name() +
-                        ": the planes hold fewer bytes than the shape needs");
+      throw shape_error("quantized_matrix [" + std::to_string(rows) + ", " + std::to_string(cols) + "] of " +
+                        Q::name() + ": the planes hold fewer bytes than the shape needs");
     return m;
   }
 
@@ -93,7 +93,8 @@ class quantized_matrix {
   void dequantize_rows(std::size_t first, rows_view<float> out) const {
     if (out.cols != cols_ || first > rows_ || out.rows > rows_ - first)
       throw shape_error("quantized_matrix::dequantize_rows: rows " + std::to_string(first) + " + " +
-                        std::to_string(out.rows) + " of [" + std::to_string(rows_) + ", " + std::to_string(cols_) + "]");
+                        std::to_string(out.rows) + " of [" + std::to_string(rows_) + ", " + std::to_string(cols_) +
+                        "]");
     for (std::size_t r = 0; r < out.rows; ++r) decode_row<Isa>(first + r, out.row(r));
   }
 
