@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// The second moment S = X Xᵀ of the activations that enter a layer: all that fitting needs to know about the data.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <qwha/base/config.hpp>
+#include <qwha/base/error.hpp>
+#include <qwha/base/executor.hpp>
+#include <qwha/base/finite.hpp>
+#include <qwha/base/rows_view.hpp>
+#include <qwha/fit/eigen.hpp>
+#include <qwha/fit/single_thread.hpp>
+
+namespace qwha {
+
+/// S [in, in] = sum over tokens of x xᵀ, not divided by their number. Layers that read the same activations (q, k and
+/// v; gate and up) share one. Copyable; 8 in² bytes.
+class second_moment {
+ public:
+  /// No tokens yet. @throws shape_error when `in` is 0 or in² does not fit the address space
+  explicit second_moment(std::size_t in) : in_(in), values_(checked_size(in)) {}
+
+  /// From sums made elsewhere. @param values  [in, in], symmetric to 1e-12 of the diagonal, diagonal >= 0
+  /// @throws shape_error, value_error that name the row and the rule
+  template <class Isa = isa>
+  second_moment(rows_view<const double> values, std::size_t tokens) : second_moment(values.rows) {
+    if (values.cols != in_) throw shape_error("second_moment: values must be square");
+    for (std::size_t i = 0; i < in_; ++i) {
+      for (std::size_t j = 0; j < in_; ++j) {
+        const double scale = std::sqrt(std::abs(values(i, i))) * std::sqrt(std::abs(values(j, j)));
+        if (!is_finite(values(i, j)))
+          throw value_error("second_moment: row " + std::to_string(i) + " holds NaN or infinity");
+        if (std::abs(values(i, j) - values(j, i)) > 1e-12 * scale)
+          throw value_error("second_moment: row " + std::to_string(i) + " breaks symmetry");
+        values_[i * in_ + j] = 0.5 * values(i, j) + 0.5 * values(j, i);
+      }
+      if (values(i, i) < 0) throw value_error("second_moment: row " + std::to_string(i) + " has a negative diagonal");
+    }
+    tokens_ = tokens;
+  }
+
+  /// Adds a batch of activations.
+  /// @param x  [tokens, in]; a token a row
+  /// @par Cost     tokens * in² / 2 fused multiply-adds; 64 KiB of scratch per thread
+  /// @par Numerics products in float over runs of 256 tokens, their sums in double: relative to sqrt(S_ii S_jj) an
+  /// error
+  ///               below 256 * 2^-24, typically 1e-6. Same bits for any number of threads; another division into
+  ///               batches rounds differently.
+  /// @throws shape_error; value_error that names the token whose activations are NaN, infinite or above 1e17 in
+  /// magnitude
+  ///         (their squares would leave the range of float). Nothing is added then.
+  template <class Isa = isa>
+  void accumulate(rows_view<const float> x, const executor& where = default_executor()) {
+    if (x.rows == 0) return;
+    if (x.cols != in_)
+      throw shape_error("second_moment::accumulate: x has " + std::to_string(x.cols) +
+                        " columns, expected in = " + std::to_string(in_));
+    for (std::size_t t = 0; t < x.rows; ++t) check_token<Isa>(x.row(t), t);
+
+    const std::size_t blocks = (in_ - 1) / tile + 1;
+    parallel_for(where, blocks * (blocks + 1) / 2, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t k = begin; k < end; ++k) {
+        // Tile k of the lower triangle counted by rows: i (i + 1) / 2 <= k.
+        auto i = static_cast<std::size_t>((std::sqrt(8.0 * static_cast<double>(k) + 1.0) - 1.0) / 2.0);
+        while (i * (i + 1) / 2 > k) --i;
+        while ((i + 1) * (i + 2) / 2 <= k) ++i;
+        add_tile<Isa>(x, i * tile, (k - i * (i + 1) / 2) * tile);
+      }
+    });
+    tokens_ += x.rows;
+  }
+
+  /// Adds what another thread or process has summed. @throws shape_error unless `other` has the same `in`
+  template <class Isa = isa>
+  void merge(const second_moment& other) {
+    if (other.in_ != in_)
+      throw shape_error("second_moment::merge: in = " + std::to_string(other.in_) +
+                        " into in = " + std::to_string(in_));
+    for (std::size_t i = 0; i < values_.size(); ++i) values_[i] += other.values_[i];
+    tokens_ += other.tokens_;
+  }
+
+  std::size_t in() const noexcept { return in_; }
+  std::size_t tokens() const noexcept { return tokens_; }
+  /// S [in, in], symmetric, both triangles.
+  rows_view<const double> values() const noexcept { return {values_.data(), in_, in_}; }
+  /// mean(diag S): what damping is a fraction of.
+  template <class Isa = isa>
+  double mean_diagonal() const noexcept {
+    double sum = 0;
+    for (std::size_t i = 0; i < in_; ++i) sum += values_[i * in_ + i];
+    return sum / static_cast<double>(in_);
+  }
+  /// Takes the storage [in * in], row after row: for a transform in place. The object is left without tokens.
+  std::vector<double> release() && noexcept {
+    tokens_ = 0;
+    in_ = 0;
+    return std::move(values_);
+  }
+
+ private:
+  static constexpr std::size_t tile = 128;  // of S: 128 KiB of double stay in a core's cache while the tokens pass
+  static constexpr std::size_t run = 256;   // tokens summed in float
+
+  static std::size_t checked_size(std::size_t in) {
+    if (in == 0) throw shape_error("second_moment: in must not be 0");
+    if (in > std::numeric_limits<std::size_t>::max() / 16 / in) throw shape_error("second_moment: in is too large");
+    return in * in;
+  }
+
+  template <class Isa>
+  void check_token(const float* x, std::size_t token) const {
+    constexpr float largest = 1e17f;  // 256 squares stay below the largest float
+    bool fits = true;
+    for (std::size_t j = 0; j < in_; ++j) fits &= std::abs(x[j]) <= largest;
+    if (fits && all_finite(x, in_)) return;
+    throw value_error("second_moment::accumulate: token " + std::to_string(token) +
+                      (all_finite(x, in_) ? " holds an activation above 1e17 in magnitude" : " holds NaN or infinity"));
+  }
+
+  /// Adds the tile at (row, col), col <= row, and writes it to both triangles.
+  template <class Isa>
+  void add_tile(rows_view<const float> x, std::size_t row, std::size_t col) {
+    using float_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    using double_matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    using tokens_map = Eigen::Map<const float_matrix, 0, Eigen::OuterStride<>>;
+    using sums_map = Eigen::Map<double_matrix, 0, Eigen::OuterStride<>>;
+    const detail::single_thread guard;
+    const auto index = [](std::size_t i) { return static_cast<Eigen::Index>(i); };
+    const auto rows = index(std::min(tile, in_ - row)), cols = index(std::min(tile, in_ - col));
+
+    sums_map lower(values_.data() + row * in_ + col, rows, cols, Eigen::OuterStride<>(index(in_)));
+    float_matrix product(rows, cols);
+    for (std::size_t first = 0; first < x.rows; first += run) {
+      const auto count = index(std::min(run, x.rows - first));
+      const Eigen::OuterStride<> stride(index(x.stride));
+      const tokens_map left(x.row(first) + row, count, rows, stride), right(x.row(first) + col, count, cols, stride);
+      product.noalias() = left.transpose() * right;
+      lower += product.template cast<double>();
+    }
+    if (row == col) {  // the product rounds (i, j) and (j, i) alike or not: one triangle decides
+      for (Eigen::Index i = 0; i < rows; ++i)
+        for (Eigen::Index j = i + 1; j < cols; ++j) lower(i, j) = lower(j, i);
+    } else {
+      sums_map(values_.data() + col * in_ + row, cols, rows, Eigen::OuterStride<>(index(in_))) = lower.transpose();
+    }
+  }
+
+  std::size_t in_;
+  std::size_t tokens_ = 0;
+  std::vector<double> values_;
+};
+
+}  // namespace qwha
