@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// GGUF files, versions 2 and 3: metadata and tensors, mapped, checked before anything large is allocated.
+
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <qwha/base/config.hpp>
+#include <qwha/base/error.hpp>
+#include <qwha/base/executor.hpp>
+#include <qwha/base/rows_view.hpp>
+#include <qwha/io/convert.hpp>
+#include <qwha/io/dtype.hpp>
+#include <qwha/io/mapped_file.hpp>
+#include <qwha/io/message.hpp>
+#include <qwha/io/tensor.hpp>
+#include <qwha/quant/quantized_matrix.hpp>
+
+namespace qwha::io {
+
+/// Types of metadata values; the numbers are the file's. Source: ggml-org/ggml, docs/gguf.md.
+enum class gguf_type : std::int32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+
+constexpr std::string_view name(gguf_type t) noexcept {
+  constexpr std::array<std::string_view, 13> names{"u8",      "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                   "boolean", "string", "array", "u64", "i64", "f64"};
+  const auto i = static_cast<std::uint32_t>(t);
+  return i < names.size() ? names[i] : "unknown";
+}
+
+/// Bytes of a value of fixed size, 0 for strings and arrays.
+constexpr std::size_t size_of(gguf_type t) noexcept {
+  constexpr std::array<std::uint8_t, 13> sizes{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  const auto i = static_cast<std::uint32_t>(t);
+  return i < sizes.size() ? sizes[i] : 0;
+}
+
+/// One metadata entry as it lies in the file.
+struct gguf_value {
+  std::string_view key;
+  gguf_type type = gguf_type::u8;  ///< of the value, or of an array's elements
+  bool is_array = false;
+  std::size_t count = 1;             ///< elements of an array
+  std::span<const std::byte> bytes;  ///< the elements; strings with their lengths
+};
+
+}  // namespace qwha::io
+
+namespace qwha::io::inline QWHA_ISA {
+
+namespace detail {
+
+/// Reads forward through a file; every read is checked against what is left.
+class gguf_cursor {
+ public:
+  gguf_cursor(std::string_view file, std::span<const std::byte> bytes) noexcept : file_(file), bytes_(bytes) {}
+
+  std::size_t position() const noexcept { return position_; }
+  std::size_t left() const noexcept { return bytes_.size() - position_; }
+  [[noreturn]] void fail(const std::string& rule) const {
+    throw format_error(std::string(file_) + ": " + rule + " (at byte " + std::to_string(position_) + ")");
+  }
+  std::span<const std::byte> take(std::size_t count, const char* what) {
+    if (count > left()) fail(std::string("the file ends inside ") + what);
+    const auto taken = bytes_.subspan(position_, count);
+    position_ += count;
+    return taken;
+  }
+  template <class T>
+  T number(const char* what) {
+    return load<T>(take(sizeof(T), what).data());
+  }
+  std::string_view string(const char* what) {
+    const auto length = number<std::uint64_t>(what);
+    if (length > left()) fail(std::string("the length of ") + what + " reaches past the end of the file");
+    const auto text = take(static_cast<std::size_t>(length), what);
+    return {reinterpret_cast<const char*>(text.data()), text.size()};
+  }
+
+ private:
+  std::string_view file_;
+  std::span<const std::byte> bytes_;
+  std::size_t position_ = 0;
+};
+
+inline std::string_view gguf_string_at(std::span<const std::byte>& rest) noexcept {
+  const auto length = static_cast<std::size_t>(load<std::uint64_t>(rest.data()));
+  const std::string_view text(reinterpret_cast<const char*>(rest.data()) + 8, length);
+  rest = rest.subspan(8 + length);
+  return text;
+}
+
+/// Calls `f(element)` with the number at `p` in its own type (bool for booleans).
+template <class F>
+bool with_gguf_number(gguf_type type, const std::byte* p, F&& f) {
+  switch (type) {
+    case gguf_type::u8:
+      return f(load<std::uint8_t>(p));
+    case gguf_type::i8:
+      return f(load<std::int8_t>(p));
+    case gguf_type::u16:
+      return f(load<std::uint16_t>(p));
+    case gguf_type::i16:
+      return f(load<std::int16_t>(p));
+    case gguf_type::u32:
+      return f(load<std::uint32_t>(p));
+    case gguf_type::i32:
+      return f(load<std::int32_t>(p));
+    case gguf_type::f32:
+      return f(load<float>(p));
+    case gguf_type::boolean:
+      return f(*p != std::byte{0});
+    case gguf_type::u64:
+      return f(load<std::uint64_t>(p));
+    case gguf_type::i64:
+      return f(load<std::int64_t>(p));
+    case gguf_type::f64:
+      return f(load<double>(p));
+    default:
+      return false;
+  }
+}
+
+template <class T>
+inline constexpr bool is_vector = false;
+template <class T>
+inline constexpr bool is_vector<std::vector<T>> = true;
+
+/// A number of the file as T: integers exactly; floating point from floating point, or from integers with one rounding.
+template <class T, class V>
+bool metadata_number(T& to, V from) noexcept {
+  if constexpr (std::same_as<T, bool> || std::same_as<V, bool>) {
+    if constexpr (std::same_as<T, V>) to = from;
+    return std::same_as<T, V>;
+  } else if constexpr (std::integral<T>) {
+    if constexpr (std::integral<V>) return assign(to, from);
+    return false;
+  } else {
+    to = static_cast<T>(from);
+    return true;
+  }
+}
+
+}  // namespace detail
+
+/// A GGUF file, read only. Copies share the mapping; tensors and views stay valid while any copy lives.
+/// Checked: header, every metadata value, unique keys and names, known types, whole blocks per row, offsets that follow
+/// one another without holes, sizes inside the file. Source: ggml-org/ggml, docs/gguf.md and src/gguf.cpp.
+class gguf_file {
+ public:
+  /// @throws io_error when the file cannot be mapped; format_error that names file, key or tensor, and the rule
+  explicit gguf_file(const std::filesystem::path& path) : map_(std::make_shared<const mapped_file>(path)) {
+    parse(path.string(), map_->bytes());
+  }
+  /// A file that lies in memory, which must outlive the object and its copies.
+  /// @param file  how messages call it
+  static gguf_file from_memory(std::span<const std::byte> bytes, const std::string& file = "GGUF in memory") {
+    gguf_file f;
+    f.parse(file, bytes);
+    return f;
+  }
+
+  /// How messages call the file: its path.
+  const std::string& file() const noexcept { return table_.file(); }
+
+  // --- tensors
+  std::vector<std::string> names() const { return table_.names(); }
+  std::span<const tensor> tensors() const noexcept { return table_.all(); }
+  bool contains(std::string_view name) const noexcept { return table_.find(name) != nullptr; }
+  /// @throws format_error when there is no such tensor
+  const tensor& at(std::string_view name) const { return table_.at(name); }
+  /// All elements, blocks dequantized; see `qwha::io::read` for numerics and errors.
+  template <readable T>
+  std::vector<T> read(std::string_view name, const executor& where = default_executor()) const {
+    return io::read<T>(file(), at(name), where);
+  }
+  /// Rows first … first + out.rows - 1; see `qwha::io::read_rows`.
+  template <readable T>
+  void read_rows(std::string_view name, std::size_t first, rows_view<T> out,
+                 const executor& where = default_executor()) const {
+    io::read_rows(file(), at(name), first, out, where);
+  }
+
+  // --- metadata
+  std::vector<std::string> keys() const {
+    std::vector<std::string> keys;
+    keys.reserve(values_.size());
+    for (const gguf_value& v : values_) keys.emplace_back(v.key);
+    return keys;
+  }
+  /// All entries in file order.
+  std::span<const gguf_value> values() const noexcept { return values_; }
+  bool has_key(std::string_view key) const noexcept { return by_key_.contains(key); }
+
+  /// The value of a key as T: bool, an integer type, float, double, std::string, std::string_view (into the file), or a
+  /// std::vector of one of these for arrays. Integers convert when T holds the value; floating point takes any number.
+  /// @throws format_error when the key is missing or holds something else
+  template <class T>
+  T value(std::string_view key) const {
+    const auto it = by_key_.find(key);
+    if (it == by_key_.end()) throw format_error(file() + ": has no metadata key " + quoted_name(key));
+    const gguf_value& v = values_[it->second];
+    if constexpr (detail::is_vector<T>) {
+      if (!v.is_array) wrong_type(v);
+      return array<typename T::value_type>(v);
+    } else {
+      if (v.is_array) wrong_type(v);
+      T result{};
+      std::span<const std::byte> rest = v.bytes;
+      if (!next(v, rest, result)) wrong_type(v);
+      return result;
+    }
+  }
+  /// The same, or `fallback` where the key is missing. A value of the wrong type is still an error.
+  template <class T>
+  T value_or(std::string_view key, T fallback) const {
+    return has_key(key) ? value<T>(key) : std::move(fallback);
+  }
+
+ private:
+  static constexpr std::size_t longest = std::size_t{1} << 30;  ///< of a string or an array, as in ggml
+  static constexpr std::size_t longest_name = 63;               ///< bytes of a tensor's name, as in ggml
+
+  gguf_file() = default;
+
+  [[noreturn]] void wrong_type(const gguf_value& v) const {
+    throw format_error(file() + ": metadata key " + quoted_name(v.key) + " holds " +
+                       (v.is_array ? "an array of " : "") + std::string(io::name(v.type)) +
+                       ", which is not of the type wanted or out of its range");
+  }
+
+  /// The next element of `rest` as T; false when it is of another kind or does not fit.
+  template <class T>
+  static bool next(const gguf_value& v, std::span<const std::byte>& rest, T& result) {
+    if constexpr (std::same_as<T, std::string> || std::same_as<T, std::string_view>) {
+      if (v.type != gguf_type::string) return false;
+      result = T(detail::gguf_string_at(rest));
+      return true;
+    } else {
+      const bool ok = detail::with_gguf_number(v.type, rest.data(),
+                                               [&](auto number) { return detail::metadata_number(result, number); });
+      rest = rest.subspan(size_of(v.type));
+      return ok;
+    }
+  }
+  template <class T>
+  std::vector<T> array(const gguf_value& v) const {
+    std::vector<T> result;
+    result.reserve(v.count);  // the elements are there: each takes at least one byte of the file
+    std::span<const std::byte> rest = v.bytes;
+    for (std::size_t i = 0; i < v.count; ++i) {
+      T element{};
+      if (!next(v, rest, element)) wrong_type(v);
+      result.push_back(std::move(element));
+    }
+    return result;
+  }
+
+  void parse(const std::string& file, std::span<const std::byte> bytes) {
+    detail::gguf_cursor in(file, bytes);
+    if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0)
+      throw format_error(file + ": does not start with \"GGUF\"");
+    in.take(4, "the magic");
+    const auto version = in.number<std::uint32_t>("the version");
+    if (version != 0 && (version & 0xffffu) == 0) in.fail("is big-endian, only little-endian files are read");
+    if (version != 2 && version != 3) in.fail("has version " + std::to_string(version) + ", only 2 and 3 are read");
+    const auto tensor_count = in.number<std::uint64_t>("the number of tensors");
+    const auto value_count = in.number<std::uint64_t>("the number of metadata entries");
+    // The shortest entry has an 8-byte length and a byte of key, a 4-byte type and a byte of value; the shortest tensor
+    // a name of the same kind, 4 bytes of rank, 4 of type and 8 of offset.
+    if (value_count > in.left() / 14) in.fail("says it has more metadata entries than fit in it");
+    for (std::uint64_t i = 0; i < value_count; ++i) parse_value(in);
+    if (tensor_count > in.left() / 24) in.fail("says it has more tensors than fit in it");
+    parse_tensors(in, file, bytes, static_cast<std::size_t>(tensor_count));
+  }
+
+  void parse_value(detail::gguf_cursor& in) {
+    gguf_value v;
+    v.key = in.string("a metadata key");
+    if (v.key.empty()) in.fail("has an empty metadata key");
+    v.type = gguf_type{in.number<std::int32_t>("a metadata type")};
+    const std::string what = "metadata key " + quoted_name(v.key);
+    if (v.type == gguf_type::array) {
+      v.is_array = true;
+      v.type = gguf_type{in.number<std::int32_t>("an array's element type")};
+      const auto count = in.number<std::uint64_t>("an array's length");
+      if (v.type == gguf_type::array) in.fail(what + ": arrays of arrays are not allowed");
+      const std::size_t smallest = v.type == gguf_type::string ? 8 : size_of(v.type);
+      if (smallest == 0) in.fail(what + " has an unknown element type");
+      if (count > longest || count > in.left() / smallest)
+        in.fail(what + ": the array reaches past the end of the file");
+      v.count = static_cast<std::size_t>(count);
+    }
+    const std::size_t begin = in.position();
+    if (v.type == gguf_type::string) {
+      const std::span<const std::byte> all = in.take(0, "a string");
+      for (std::size_t i = 0; i < v.count; ++i)
+        if (in.string("a metadata string").size() > longest) in.fail(what + ": a string is longer than 2^30 bytes");
+      v.bytes = {all.data(), in.position() - begin};
+    } else {
+      if (size_of(v.type) == 0) in.fail(what + " has an unknown type");
+      v.bytes = in.take(v.count * size_of(v.type), "a metadata value");
+    }
+    if (!by_key_.emplace(v.key, values_.size()).second) in.fail(what + " appears twice");
+    values_.push_back(v);
+  }
+
+  void parse_tensors(detail::gguf_cursor& in, const std::string& file, std::span<const std::byte> bytes,
+                     std::size_t count) {
+    // Names and offsets come first, the data behind them: where it starts is known only after the last.
+    std::vector<tensor> tensors;
+    std::vector<std::size_t> sizes;
+    const std::size_t alignment = read_alignment(in);
+    std::size_t data_size = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      tensor t;
+      t.name = in.string("a tensor's name");
+      const std::string what = "tensor " + quoted_name(t.name);
+      if (t.name.empty() || t.name.size() > longest_name) in.fail(what + ": names have 1 to 63 bytes");
+      const auto rank = in.number<std::uint32_t>("a tensor's rank");
+      if (rank > 4) in.fail(what + " has " + std::to_string(rank) + " dimensions, at most 4 are allowed");
+      std::uint64_t elements = 1;
+      for (std::uint32_t d = 0; d < rank; ++d) {
+        const auto extent = in.number<std::int64_t>("a tensor's shape");
+        constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+        if (extent < 0) in.fail(what + " has a negative dimension");
+        const auto e = static_cast<std::uint64_t>(extent);
+        if (e != 0 && elements > most / e) in.fail(what + ": the number of elements overflows");
+        elements *= e;
+        t.shape.insert(t.shape.begin(), static_cast<std::size_t>(e));
+      }
+      const auto id = in.number<std::int32_t>("a tensor's type");
+      const std::optional<dtype> type = dtype_of_ggml(id);
+      if (!type) in.fail(what + " has the unknown type " + std::to_string(id));
+      t.dtype = *type;
+      if (t.cols() % info(t.dtype).block_size != 0)
+        in.fail(what + ": rows of " + std::to_string(t.cols()) + " elements are not whole blocks of " +
+                std::string(name(t.dtype)));
+      const std::optional<std::size_t> size = bytes_of(t.dtype, static_cast<std::size_t>(elements));
+      if (!size) in.fail(what + ": the number of bytes overflows");
+      const auto offset = in.number<std::uint64_t>("a tensor's offset");
+      if (offset != data_size)
+        in.fail(what + " has offset " + std::to_string(offset) + ", but the tensors before it end at " +
+                std::to_string(data_size));
+      if (*size > bytes.size() || data_size > bytes.size()) in.fail(what + " reaches past the end of the file");
+      data_size += padded(*size, alignment);
+      sizes.push_back(*size);
+      tensors.push_back(std::move(t));
+    }
+    std::size_t begin = padded(in.position(), alignment);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (begin > bytes.size() || sizes[i] > bytes.size() - begin)
+        in.fail("tensor " + quoted_name(tensors[i].name) + " reaches past the end of the file");
+      tensors[i].bytes = bytes.subspan(begin, sizes[i]);
+      begin += padded(sizes[i], alignment);
+    }
+    table_ = tensor_table(file, std::move(tensors));
+  }
+
+  std::size_t read_alignment(const detail::gguf_cursor& in) const {
+    constexpr std::string_view key = "general.alignment";
+    const auto it = by_key_.find(key);
+    if (it == by_key_.end()) return 32;
+    const gguf_value& v = values_[it->second];
+    const bool right_type = v.type == gguf_type::u32 && !v.is_array;
+    const auto alignment = right_type ? detail::load<std::uint32_t>(v.bytes.data()) : 0;
+    if (!std::has_single_bit(alignment)) in.fail("general.alignment must be a power of two of type u32");
+    return alignment;
+  }
+
+  /// @pre  size is at most that of a file in memory, so that adding an alignment of 2^31 cannot overflow
+  static constexpr std::size_t padded(std::size_t size, std::size_t alignment) noexcept {
+    return (size + alignment - 1) / alignment * alignment;
+  }
+
+  std::shared_ptr<const mapped_file> map_;
+  tensor_table table_;
+  std::vector<gguf_value> values_;
+  std::unordered_map<std::string_view, std::size_t> by_key_;
+};
+
+/// The `dtype` whose bytes a GGUF block quantizer decodes.
+template <class Q>
+constexpr std::optional<dtype> dtype_of() {
+  for (const dtype_info& i : dtypes) {
+    bool same = false;
+    detail::with_block_format(i.type, [&]<class Known>(Known) { same = std::same_as<Known, Q>; });
+    if (same) return i.type;
+  }
+  return std::nullopt;
+}
+
+/// A GGUF tensor as quantized matrix [rows(), cols()] that refers to the file's memory: no copy. The file, or a copy of
+/// the object, must outlive it.
+/// @throws format_error when the tensor is not of type Q
+template <class Q>
+quantized_matrix<Q> gguf_matrix(const gguf_file& file, std::string_view name) {
+  const tensor& t = file.at(name);
+  if (dtype_of<Q>() != t.dtype)
+    throw format_error(file.file() + ": tensor " + quoted_name(name) + " is of type " + std::string(io::name(t.dtype)) +
+                       ", not " + std::string(Q::name()));
+  return quantized_matrix<Q>::refer(t.rows(), t.cols(), t.bytes);
+}
+
+}  // namespace qwha::io::inline QWHA_ISA
