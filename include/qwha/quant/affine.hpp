@@ -14,6 +14,7 @@
 #include <qwha/base/config.hpp>
 #include <qwha/base/float16.hpp>
 #include <qwha/base/rows_view.hpp>
+#include <qwha/quant/best_group.hpp>
 #include <qwha/quant/bytes.hpp>
 #include <qwha/quant/quantizer.hpp>
 
@@ -35,149 +36,70 @@ struct affine_group {
 
 namespace qwha::inline QWHA_ISA::detail {
 
-/// Chooses the grid of one affine group.
-/// @tparam Limit  smallest and largest scale that may be stored are Limit::lowest() and Limit::highest(), and
-///                Limit::round(s) is the stored neighbour of s
-template <int Bits, bool Symmetric, class Limit>
+/// Scales that T can hold with finite (code - zero) * scale.
+template <class T>
+struct scale_limit {
+  static constexpr float lowest = std::is_same_v<T, half> ? 0x1p-24f : FLT_MIN;
+  static constexpr float highest = std::is_same_v<T, half> ? 65504.0f : FLT_MAX / 512;
+};
+
+/// Chooses the grid of one group of an affine format.
+template <class Q>
 class affine_search {
  public:
-  static constexpr float top = static_cast<float>((1 << Bits) - 1);
-  static constexpr float centre = static_cast<float>(1 << (Bits - 1));
-
-  /// @param importance  weight of each squared error, or empty for ones
-  affine_search(std::span<const float> weights, std::span<const float> importance) noexcept
-      : weights_(weights), importance_(importance) {
-    for (const float w : weights) {
-      lowest_ = std::min(lowest_, w);
-      highest_ = std::max(highest_, w);
+  explicit affine_search(const group_data& data) noexcept : data_(data) {
+    for (const float w : data.weights) {
+      low_ = std::min(low_, w);
+      high_ = std::max(high_, w);
     }
   }
 
-  /// The grid that holds the group's range, widened to include zero, shrunk by `factor`.
+  /// The grid that holds the range of the group, widened to include zero and then shrunk by `factor`.
   affine_group min_max(float factor = 1) const noexcept {
-    if constexpr (Symmetric) {
-      return {stored(factor * 2 * (std::max(-lowest_, highest_) / top)), centre};
+    if constexpr (Q::symmetric) {
+      return {stored(factor * 2 * (std::max(-low_, high_) / top)), top / 2 + 0.5f};
     } else {
-      const float scale = stored(factor * (highest_ / top - lowest_ / top));
-      return {scale, nearest(-lowest_ * factor / scale)};
+      const float scale = stored(factor * (high_ / top - low_ / top));
+      return {scale, static_cast<float>(round_to_unsigned(std::min(-low_ * factor / scale, top)))};
     }
   }
 
-  /// The best of the shrunk grids, then of least-squares scales around it. Never worse than min_max().
+  /// The best of the shrunk grids and of the least-squares scales around it, at neighbouring zero points too.
   affine_group least_squares() const noexcept {
-    const affine_group start = min_max();
-    affine_group best = start;
-    float least = error(best);
-    const auto offer = [&](const affine_group& g) {
-      const float e = error(g);
-      if (!(e < least)) return false;
-      least = e;
-      best = g;
-      return true;
-    };
+    best_group<Q> best(data_, min_max());
     constexpr int steps = 80;  // factors 0.99 … 0.20
-    for (int i = 1; i <= steps; ++i) offer(min_max(1.0f - 0.01f * static_cast<float>(i)));
-    for (int round = 0; round < 4; ++round) {
-      bool better = offer(refit(best));
-      if constexpr (!Symmetric) {
-        const affine_group here = best;
-        if (here.zero > 0) better |= offer(refit({here.scale, here.zero - 1}));
-        if (here.zero < top) better |= offer(refit({here.scale, here.zero + 1}));
+    for (int i = 1; i <= steps; ++i) best.offer(min_max(1.0f - 0.01f * static_cast<float>(i)));
+    bool better = true;
+    for (int round = 0; better && round < 10; ++round) {
+      better = best.offer(refit(best.get()));
+      if constexpr (!Q::symmetric) {
+        const affine_group here = best.get();
+        if (here.zero > 0) better |= best.offer(refit({here.scale, here.zero - 1}));
+        if (here.zero < top) better |= best.offer(refit({here.scale, here.zero + 1}));
       }
-      if (!better) break;
     }
-    return exact_error(best) < exact_error(start) ? best : start;  // float sums cannot tell near equals apart
-  }
-
-  static float nearest(float code) noexcept {
-    return static_cast<float>(round_to_unsigned(std::min(std::max(code, 0.0f), top)));
+    return best.get();
   }
 
  private:
-  static constexpr std::size_t lanes = 16;  // partial sums: the order of additions does not depend on the machine
+  static constexpr float top = static_cast<float>(Q::levels - 1);
 
   static float stored(float scale) noexcept {
-    return Limit::round(std::min(std::max(scale, Limit::lowest()), Limit::highest()));
+    using limit = scale_limit<typename Q::scale_type>;
+    return static_cast<float>(typename Q::scale_type(std::min(std::max(scale, limit::lowest), limit::highest)));
   }
-
-  /// Calls add(lane, weight, importance, code - zero) for every weight of the group.
-  template <class Add>
-  void for_each(const affine_group& g, Add&& add) const noexcept {
-    const float inverse = 1.0f / g.scale;
-    const float* w = weights_.data();
-    const float* h = importance_.data();
-    const auto visit = [&](std::size_t lane, std::size_t i, float weight) {
-      const float t = std::min(std::max(w[i] * inverse + g.zero, 0.0f), top);
-      add(lane, w[i], weight, static_cast<float>(static_cast<std::int32_t>(round_to_unsigned(t))) - g.zero);
-    };
-    std::size_t i = 0;
-    for (; i + lanes <= weights_.size(); i += lanes) {
-      if (importance_.empty())
-        for (std::size_t l = 0; l < lanes; ++l) visit(l, i + l, 1.0f);
-      else
-        for (std::size_t l = 0; l < lanes; ++l) visit(l, i + l, h[i + l]);
-    }
-    for (; i < weights_.size(); ++i) visit(0, i, importance_.empty() ? 1.0f : h[i]);
-  }
-
-  static float sum(const float (&partial)[lanes]) noexcept {
-    float total = 0;
-    for (const float p : partial) total += p;
-    return total;
-  }
-
-  float error(const affine_group& g) const noexcept {
-    float partial[lanes] = {};
-    for_each(g, [&](std::size_t lane, float w, float h, float step) {
-      const float d = w - step * g.scale;
-      partial[lane] += h * d * d;
-    });
-    return sum(partial);
-  }
-
-  double exact_error(const affine_group& g) const noexcept {
-    double total = 0;
-    for (std::size_t i = 0; i < weights_.size(); ++i) {
-      const double d = static_cast<double>(weights_[i]) -
-                       static_cast<double>((nearest(weights_[i] / g.scale + g.zero) - g.zero) * g.scale);
-      total += (importance_.empty() ? 1.0 : static_cast<double>(importance_[i])) * d * d;
-    }
-    return total;
-  }
-
-  /// The scale of least squared error for the codes that `g` gives.
   affine_group refit(const affine_group& g) const noexcept {
-    float product[lanes] = {};
-    float square[lanes] = {};
-    for_each(g, [&](std::size_t lane, float w, float h, float step) {
-      product[lane] += h * w * step;
-      square[lane] += h * step * step;
-    });
-    const float denominator = sum(square);
-    const float scale = sum(product) / denominator;
-    return denominator > 0 && scale > 0 ? affine_group{stored(scale), g.zero} : g;
+    return {stored(g.scale * least_squares_factor<Q>(g, data_)), g.zero};
   }
 
-  std::span<const float> weights_;
-  std::span<const float> importance_;
-  float lowest_ = 0;
-  float highest_ = 0;
-};
-
-/// Scales that T can hold with finite (code - zero) * scale.
-template <class T, int Bits>
-struct scale_limit {
-  static float lowest() noexcept { return std::is_same_v<T, half> ? 0x1p-24f : FLT_MIN; }
-  static float highest() noexcept {
-    return std::is_same_v<T, half> ? 65504.0f : FLT_MAX / static_cast<float>(2 << Bits);
-  }
-  static float round(float s) noexcept { return static_cast<float>(T(s)); }
+  group_data data_;
+  float low_ = 0;
+  float high_ = 0;
 };
 
 template <class Q>
-inline affine_group fit_affine(std::span<const float> weights, std::span<const float> importance,
-                               grid_search search) noexcept {
-  const affine_search<Q::bits, Q::symmetric, scale_limit<typename Q::scale_type, Q::bits>> s(weights, importance);
+affine_group fit_affine(const group_data& data, grid_search search) noexcept {
+  const affine_search<Q> s(data);
   return search == grid_search::mse ? s.least_squares() : s.min_max();
 }
 
@@ -249,14 +171,14 @@ struct affine {
   /// @param weights  the group; fewer than Group at the end of a row. @pre finite
   QWHA_ALWAYS_INLINE static group fit_group(std::span<const float> weights, const no_parameters&,
                                             grid_search search) noexcept {
-    return detail::fit_affine<affine>(weights, {}, search);
+    return detail::fit_affine<affine>({weights, {}}, search);
   }
   /// Squared errors count `importance` times (the diagonal of a second moment, say); it matters to grid_search::mse
   /// only.
   /// @pre  as many importances as weights; finite, not negative
   QWHA_ALWAYS_INLINE static group fit_group(std::span<const float> weights, std::span<const float> importance,
                                             const no_parameters&, grid_search search) noexcept {
-    return detail::fit_affine<affine>(weights, importance, search);
+    return detail::fit_affine<affine>({weights, importance}, search);
   }
 
   /// The nearest level (ties to even). @pre w is finite
@@ -310,6 +232,7 @@ struct affine {
   }
 };
 
-static_assert(group_quantizer<affine<4, 64>> && group_quantizer<affine<3, 64, zero_point::symmetric, float>>);
+static_assert(weighted_group_quantizer<affine<4, 64>> &&
+              weighted_group_quantizer<affine<3, 64, zero_point::symmetric, float>>);
 
 }  // namespace qwha

@@ -31,7 +31,7 @@ class quantized_matrix {
 
   quantized_matrix() = default;
 
-  /// Storage of zero bytes for a solver to fill through `codes(row)` and `parameters(row)`.
+  /// Storage of zero bytes for a solver to fill through `writable_codes` and `writable_parameters`.
   /// @throws shape_error when the byte count overflows; std::bad_alloc
   quantized_matrix(std::size_t rows, std::size_t cols, matrix_parameters matrix = {})
       : quantized_matrix(rows, cols, nullptr, nullptr, std::move(matrix)) {
@@ -65,9 +65,12 @@ class quantized_matrix {
 
   const std::byte* codes(std::size_t row) const noexcept { return codes_ + row * code_stride(); }
   const std::byte* parameters(std::size_t row) const noexcept { return parameters_ + row * parameter_stride(); }
-  /// Writable planes of a row; null when the matrix refers to memory that it does not own.
-  std::byte* codes(std::size_t row) noexcept { return storage_ ? storage_->data() + row * code_stride() : nullptr; }
-  std::byte* parameters(std::size_t row) noexcept {
+  /// Planes of a row for a solver to fill, before the matrix is copied; null when the matrix refers to memory that it
+  /// does not own.
+  std::byte* writable_codes(std::size_t row) noexcept {
+    return storage_ ? storage_->data() + row * code_stride() : nullptr;
+  }
+  std::byte* writable_parameters(std::size_t row) noexcept {
     return storage_ ? storage_->data() + rows_ * code_stride() + row * parameter_stride() : nullptr;
   }
 

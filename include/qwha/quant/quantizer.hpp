@@ -71,4 +71,16 @@ concept group_quantizer = quantizer<Q> && std::semiregular<typename Q::group> &&
   noexcept->std::same_as<typename Q::group>;
 };
 
+/// A group quantizer that can also weigh its squared errors, for solvers that know how much each input channel matters.
+///
+/// Meaning: `fit_group` with the mse search minimises the sum of importance (w - level)² instead. Importances are
+/// finite and not negative, one per weight.
+template <class Q>
+concept weighted_group_quantizer = group_quantizer<Q> &&
+    requires(std::span<const float> group_weights, std::span<const float> importance,
+             const typename Q::matrix_parameters& matrix) {
+  { Q::fit_group(group_weights, importance, matrix, grid_search::mse) }
+  noexcept->std::same_as<typename Q::group>;
+};
+
 }  // namespace qwha

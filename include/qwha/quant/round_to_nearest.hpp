@@ -34,8 +34,8 @@ void solve(const round_to_nearest& solver, rows_view<const float> w, quantized_m
       where, w.rows, weights_per_call / std::max<std::size_t>(w.cols, 1), [&](std::size_t first, std::size_t last) {
         std::uint8_t codes[Q::block_size];
         for (std::size_t r = first; r < last; ++r) {
-          std::byte* code_plane = out.codes(r);
-          std::byte* parameter_plane = out.parameters(r);
+          std::byte* code_plane = out.writable_codes(r);
+          std::byte* parameter_plane = out.writable_parameters(r);
           for (std::size_t c = 0; c < w.cols; c += Q::block_size) {
             const std::span<const float> weights(w.row(r) + c, std::min<std::size_t>(Q::block_size, w.cols - c));
             const auto group = Q::fit_group(weights, out.matrix(), solver.search);
