@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// `vec<T, W>`: W numbers in one register, over the vector extensions of GCC and Clang; plain C++ for W = 1.
+/// Never ask for a vector wider than `native::vector_bytes`: the compiler would keep it in memory.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include <qwha/base/backend.hpp>
+#include <qwha/base/config.hpp>
+#include <qwha/base/float16.hpp>
+
+#if QWHA_HAS_AVX2 || QWHA_HAS_AVX512
+#include <immintrin.h>
+#endif
+
+namespace qwha::inline QWHA_ISA {
+
+/// W lanes of T. Arithmetic is lane by lane with one rounding an operation (`fma`: see there).
+template <class T, std::size_t W>
+struct vec;
+
+/// How many T fill a register of back end B; 1 for `scalar`.
+template <class B, class T>
+inline constexpr std::size_t lanes = B::vector_bytes < sizeof(T) ? 1 : B::vector_bytes / sizeof(T);
+
+template <class T>
+struct vec<T, 1> {
+  using value_type = T;
+  static constexpr std::size_t size = 1;
+  T v;
+
+  static QWHA_ALWAYS_INLINE vec splat(T x) noexcept { return {x}; }
+  static QWHA_ALWAYS_INLINE vec load(const T* p) noexcept { return {*p}; }
+  QWHA_ALWAYS_INLINE void store(T* p) const noexcept { *p = v; }
+  QWHA_ALWAYS_INLINE T operator[](std::size_t) const noexcept { return v; }
+  friend QWHA_ALWAYS_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
+};
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+
+template <class T, std::size_t W>
+struct vec {
+  static_assert((W & (W - 1)) == 0, "qwha::vec<T, W>: W must be a power of two");
+  using value_type = T;
+  typedef T native_type __attribute__((vector_size(sizeof(T) * W)));
+  static constexpr std::size_t size = W;
+  native_type v;
+
+  static QWHA_ALWAYS_INLINE vec splat(T x) noexcept { return {x - native_type{}}; }
+  /// Any alignment.
+  static QWHA_ALWAYS_INLINE vec load(const T* p) noexcept {
+    vec r;
+    std::memcpy(&r.v, p, sizeof(r.v));
+    return r;
+  }
+  QWHA_ALWAYS_INLINE void store(T* p) const noexcept { std::memcpy(static_cast<void*>(p), &v, sizeof(v)); }
+  QWHA_ALWAYS_INLINE T operator[](std::size_t i) const noexcept { return v[i]; }
+  friend QWHA_ALWAYS_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
+  friend QWHA_ALWAYS_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
+};
+
+#endif
+
+/// a b + c, fused where this file's compiler contracts products and sums (its default), else with two roundings.
+/// Both give the same bits where the product is exact, which is all that the transforms rely on.
+template <class T, std::size_t W>
+QWHA_ALWAYS_INLINE vec<T, W> fma(vec<T, W> a, vec<T, W> b, vec<T, W> c) noexcept {
+  return {a.v * b.v + c.v};
+}
+
+namespace detail {
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+template <std::size_t H, class T, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE vec<T, W> swap_lanes_by(vec<T, W> a, std::index_sequence<I...>) noexcept {
+  return {__builtin_shufflevector(a.v, a.v, static_cast<int>(I ^ H)...)};
+}
+template <std::size_t H, class T, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE vec<T, W> lane_signs_by(std::index_sequence<I...>) noexcept {
+  return {typename vec<T, W>::native_type{static_cast<T>((I & H) != 0 ? -1 : 1)...}};
+}
+#endif
+
+}  // namespace detail
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+
+/// Lane i of the result is lane i ^ H of `a`; H a power of two below W.
+template <std::size_t H, class T, std::size_t W>
+QWHA_ALWAYS_INLINE vec<T, W> swap_lanes(vec<T, W> a) noexcept {
+  return detail::swap_lanes_by<H>(a, std::make_index_sequence<W>{});
+}
+
+/// +1 in the lanes whose bit H is clear, -1 in the others.
+template <std::size_t H, class T, std::size_t W>
+QWHA_ALWAYS_INLINE vec<T, W> lane_signs() noexcept {
+  return detail::lane_signs_by<H, T, W>(std::make_index_sequence<W>{});
+}
+
+#endif
+
+// --- loads and stores that convert ----------------------------------------------------------------------------------
+
+namespace detail {
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+template <class To, class From, std::size_t W>
+QWHA_ALWAYS_INLINE vec<To, W> convert_lanes(vec<From, W> a) noexcept {
+  return {__builtin_convertvector(a.v, typename vec<To, W>::native_type)};
+}
+template <class To, class From, std::size_t W>
+QWHA_ALWAYS_INLINE vec<To, W> bit_cast_lanes(vec<From, W> a) noexcept {
+  static_assert(sizeof(To) == sizeof(From));
+  return {(typename vec<To, W>::native_type)(a.v)};
+}
+
+template <std::size_t W>
+QWHA_ALWAYS_INLINE vec<float, W> load_half(const half* p) noexcept {
+#if QWHA_HAS_AVX512
+  if constexpr (W == 16) {  // maskz: the plain intrinsic draws a false warning from g++ 12
+    __m256i bits;
+    std::memcpy(&bits, p, sizeof(bits));
+    return {(typename vec<float, W>::native_type)(_mm512_maskz_cvtph_ps(0xffff, bits))};
+  }
+#endif
+#if QWHA_HAS_AVX2
+  if constexpr (W == 8) {
+    __m128i bits;
+    std::memcpy(&bits, p, sizeof(bits));
+    return {(typename vec<float, W>::native_type)(_mm256_cvtph_ps(bits))};
+  } else if constexpr (W == 4) {
+    std::int64_t bits;
+    std::memcpy(&bits, p, sizeof(bits));
+    return {(typename vec<float, W>::native_type)(_mm_cvtph_ps(_mm_cvtsi64_si128(bits)))};
+  }
+#endif
+  vec<float, W> r;
+  for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<float>(p[i]);
+  return r;
+}
+
+template <std::size_t W>
+QWHA_ALWAYS_INLINE void store_half(half* p, vec<float, W> a) noexcept {
+#if QWHA_HAS_AVX512
+  if constexpr (W == 16) {
+    const __m256i bits = _mm512_maskz_cvtps_ph(0xffff, (__m512)(a.v), _MM_FROUND_TO_NEAREST_INT);
+    std::memcpy(static_cast<void*>(p), &bits, sizeof(bits));
+    return;
+  }
+#endif
+#if QWHA_HAS_AVX2
+  if constexpr (W == 8) {
+    const __m128i bits = _mm256_cvtps_ph((__m256)(a.v), _MM_FROUND_TO_NEAREST_INT);
+    std::memcpy(static_cast<void*>(p), &bits, sizeof(bits));
+    return;
+  } else if constexpr (W == 4) {
+    const std::int64_t bits = _mm_cvtsi128_si64(_mm_cvtps_ph((__m128)(a.v), _MM_FROUND_TO_NEAREST_INT));
+    std::memcpy(static_cast<void*>(p), &bits, sizeof(bits));
+    return;
+  }
+#endif
+  for (std::size_t i = 0; i < W; ++i) p[i] = half(a[i]);
+}
+
+template <std::size_t W>
+QWHA_ALWAYS_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
+  vec<std::uint16_t, W> bits;
+  std::memcpy(&bits.v, p, sizeof(bits.v));
+  return bit_cast_lanes<float>(vec<std::uint32_t, W>{convert_lanes<std::uint32_t>(bits).v << 16});
+}
+
+// Not the AVX512-BF16 instruction: it flushes subnormals, and every back end must give the same bits.
+template <std::size_t W>
+QWHA_ALWAYS_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
+  const auto f = bit_cast_lanes<std::uint32_t>(a).v;
+  const auto rounded = (f + 0x7fffu + ((f >> 16) & 1u)) >> 16;
+  const auto nan = (f >> 16) | 0x40u;
+  const vec<std::uint32_t, W> bits{(f & 0x7fffffffu) > 0x7f800000u ? nan : rounded};
+  const auto narrow = convert_lanes<std::uint16_t>(bits);
+  std::memcpy(static_cast<void*>(p), &narrow.v, sizeof(narrow.v));
+}
+#endif
+
+}  // namespace detail
+
+/// W numbers from memory of type S (float, double, half, bfloat16, signed and unsigned 8-bit) as T: exact where T holds
+/// S. Any alignment.
+template <class T, std::size_t W, class S>
+QWHA_ALWAYS_INLINE vec<T, W> load_as(const S* p) noexcept {
+  if constexpr (std::is_same_v<S, T>) {
+    return vec<T, W>::load(p);
+  } else if constexpr (W == 1) {
+    return {static_cast<T>(static_cast<arithmetic_t<S>>(*p))};
+  } else {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+    if constexpr (std::is_same_v<S, half> && std::is_same_v<T, float>) {
+      return detail::load_half<W>(p);
+    } else if constexpr (std::is_same_v<S, bfloat16> && std::is_same_v<T, float>) {
+      return detail::load_bfloat16<W>(p);
+    } else if constexpr (std::is_arithmetic_v<S>) {
+      return detail::convert_lanes<T>(vec<S, W>::load(p));
+    } else {
+      vec<T, W> r;
+      for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<T>(static_cast<float>(p[i]));
+      return r;
+    }
+#endif
+  }
+}
+
+/// Stores W numbers as type S, with one rounding to nearest even.
+template <class S, class T, std::size_t W>
+QWHA_ALWAYS_INLINE void store_as(S* p, vec<T, W> a) noexcept {
+  if constexpr (std::is_same_v<S, T>) {
+    a.store(p);
+  } else if constexpr (W == 1) {
+    *p = static_cast<S>(a.v);
+  } else {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+    if constexpr (std::is_same_v<S, half> && std::is_same_v<T, float>) {
+      detail::store_half<W>(p, a);
+    } else if constexpr (std::is_same_v<S, bfloat16> && std::is_same_v<T, float>) {
+      detail::store_bfloat16<W>(p, a);
+    } else if constexpr (std::is_floating_point_v<S>) {
+      detail::convert_lanes<S>(a).store(p);
+    } else {
+      for (std::size_t i = 0; i < W; ++i) p[i] = static_cast<S>(static_cast<float>(a[i]));
+    }
+#endif
+  }
+}
+
+}  // namespace qwha::inline QWHA_ISA
