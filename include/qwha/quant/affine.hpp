@@ -184,7 +184,7 @@ struct affine {
   /// The nearest level (ties to even). @pre w is finite
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept {
     constexpr float top = static_cast<float>(levels - 1);
-    const float t = std::min(std::max(w / g.scale + g.zero, 0.0f), top);
+    const float t = std::min(std::max(0.0f, w / g.scale + g.zero), top);  // NaN gives 0
     return static_cast<std::uint8_t>(detail::round_to_unsigned(t));
   }
 

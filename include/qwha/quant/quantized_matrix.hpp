@@ -17,6 +17,16 @@
 #include <qwha/base/rows_view.hpp>
 #include <qwha/quant/quantizer.hpp>
 
+namespace qwha::inline QWHA_ISA::detail {
+
+/// "[rows, cols]" for messages.
+inline std::string shape_text(std::size_t rows, std::size_t cols) {
+  std::string text = "[";
+  return text.append(std::to_string(rows)).append(", ").append(std::to_string(cols)).append("]");
+}
+
+}  // namespace qwha::inline QWHA_ISA::detail
+
 namespace qwha {
 
 /// Quantized weight, shape [rows, cols] = [out, in]. Copies share their (immutable) storage; reading from many threads
@@ -47,8 +57,8 @@ class quantized_matrix {
     checked_bytes(rows, cols);
     quantized_matrix m(rows, cols, codes.data(), parameters.data(), std::move(matrix));
     if (codes.size() < rows * m.code_stride() || parameters.size() < rows * m.parameter_stride())
-      throw shape_error("quantized_matrix [" + std::to_string(rows) + ", " + std::to_string(cols) + "] of " +
-                        Q::name() + ": the planes hold fewer bytes than the shape needs");
+      throw shape_error("quantized_matrix " + detail::shape_text(rows, cols) + " of " + Q::name() +
+                        ": the planes hold fewer bytes than the shape needs");
     return m;
   }
 
@@ -79,8 +89,7 @@ class quantized_matrix {
   void dequantize_row(std::size_t row, std::span<float> out) const {
     if (out.size() != cols_ || row >= rows_)
       throw shape_error("quantized_matrix::dequantize_row: row " + std::to_string(row) + " into " +
-                        std::to_string(out.size()) + " values, but the matrix is [" + std::to_string(rows_) + ", " +
-                        std::to_string(cols_) + "]");
+                        std::to_string(out.size()) + " values, but the matrix is " + detail::shape_text(rows_, cols_));
     decode_row<Isa>(row, out.data());
   }
 
@@ -96,8 +105,7 @@ class quantized_matrix {
   void dequantize_rows(std::size_t first, rows_view<float> out) const {
     if (out.cols != cols_ || first > rows_ || out.rows > rows_ - first)
       throw shape_error("quantized_matrix::dequantize_rows: rows " + std::to_string(first) + " + " +
-                        std::to_string(out.rows) + " of [" + std::to_string(rows_) + ", " + std::to_string(cols_) +
-                        "]");
+                        std::to_string(out.rows) + " of " + detail::shape_text(rows_, cols_));
     for (std::size_t r = 0; r < out.rows; ++r) decode_row<Isa>(first + r, out.row(r));
   }
 
@@ -129,7 +137,7 @@ class quantized_matrix {
     constexpr std::size_t per_block = Q::code_bytes + Q::parameter_bytes;
     if (blocks > std::numeric_limits<std::size_t>::max() / 2 / per_block ||
         (blocks != 0 && rows > std::numeric_limits<std::size_t>::max() / 2 / (blocks * per_block)))
-      throw shape_error("quantized_matrix: [" + std::to_string(rows) + ", " + std::to_string(cols) + "] is too large");
+      throw shape_error("quantized_matrix: " + detail::shape_text(rows, cols) + " is too large");
     return rows * blocks * per_block;
   }
 
