@@ -24,7 +24,7 @@ struct token_windows {
 /// Cuts `tokens` (encoded with BOS) into whole windows and puts BOS, if there is one (bos >= 0), over the first token
 /// of each.
 /// @param max_tokens  at most so many tokens, rounded down to whole windows; 0: all
-/// @throws qwha::value_error: no tokens, context below 2, fewer tokens than one window
+/// @throws qwha::value_error: no tokens, context below 4, fewer tokens than one window
 token_windows make_windows(std::span<const token> tokens, std::size_t context, token bos, std::size_t max_tokens = 0);
 
 /// Called after each part of a long step; may throw to stop it.

@@ -38,8 +38,17 @@ void forward_block(const model_config& config, std::size_t layer, const block_we
 void rms_norm(rows_view<const float> x, std::span<const float> weight, float epsilon, rows_view<float> y,
               const executor& where = default_executor());
 
-/// Rotary position embedding of x [tokens, n * head_dim], in place; row t stands at position first + t % context.
-void rotate(const model_config& config, std::size_t layer, rows_view<float> x, std::size_t context,
-            std::size_t first = 0, const executor& where = default_executor());
+/// Rotary position embedding of one layer: the sines and cosines of positions first … first + count - 1.
+class rotary {
+ public:
+  rotary(const model_config& config, std::size_t layer, std::size_t count, std::size_t first = 0);
+  /// Turns x [tokens, heads * head_dim] in place; row t stands at position first + t % count.
+  void apply(rows_view<float> x, const executor& where = default_executor()) const;
+
+ private:
+  std::size_t half_, count_;
+  bool interleaved_;
+  matrix cosine_, sine_;  // [count, head_dim / 2]
+};
 
 }  // namespace engine

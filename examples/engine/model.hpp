@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "block.hpp"
@@ -29,6 +30,7 @@ class model {
   std::size_t layers() const noexcept { return config_.layers.size(); }
   /// @throws qwha::format_error when the model came without one (a Hugging Face directory without tokenizer.json)
   const tokenizer& text() const;
+  bool has_text() const noexcept { return text_ != nullptr; }
 
   /// One block, every linear dense. Shapes and finiteness are checked: @throws qwha::format_error that names the tensor
   block_weights load_block(std::size_t layer) const;
@@ -41,17 +43,23 @@ class model {
   /// logits [tokens, vocabulary] of normed hidden states.
   void logits(rows_view<const float> normed, rows_view<float> out, const executor& where = default_executor()) const;
   /// The weights [vocabulary, hidden] behind the logits, still packed as in the file.
-  const weight_source& head() const noexcept { return *head_; }
+  const linear& head() const noexcept { return head_; }
 
-  /// Bytes of all weights as floats.
-  std::size_t dense_bytes() const noexcept;
+  /// [out, in] of a linear layer.
+  std::pair<std::size_t, std::size_t> shape(linear_role role) const noexcept;
+  /// Bytes that all weights would take as floats.
+  std::size_t dense_bytes() const { return file_.elements() * sizeof(float); }
 
  private:
+  std::vector<float> norm(const std::string& tensor, std::size_t size) const;
+
   std::string name_;
   weight_file file_;
   model_config config_;
   std::unique_ptr<tokenizer> text_;
-  std::shared_ptr<const weight_source> embedding_, head_;
+  std::string prefix_;  // of Hugging Face names
+  std::shared_ptr<const weight_source> embedding_;
+  linear head_;
   std::vector<float> final_norm_;
 };
 

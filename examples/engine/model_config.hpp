@@ -17,10 +17,9 @@ enum class activation { silu, gelu_tanh };
 
 /// What may differ from layer to layer.
 struct layer_config {
-  double rope_base = 10000;      ///< theta: pair i of d/2 turns by position * theta^(-2i/d)
-  double rope_scale = 1;         ///< positions are divided by this (linear scaling)
-  std::size_t window = 0;        ///< a token sees itself and window - 1 before it; 0: all before it
-  bool use_rope_factors = true;  ///< whether `model_config::rope_factors` divides the frequencies of this layer
+  double rope_base = 10000;  ///< theta: pair i of d/2 turns by position * theta^(-2i/d)
+  double rope_scale = 1;     ///< positions are divided by this (linear scaling)
+  std::size_t window = 0;    ///< a token sees itself and window - 1 before it; 0: all before it
 };
 
 struct model_config {
@@ -46,7 +45,7 @@ struct model_config {
 };
 
 /// @throws qwha::format_error that names the file and the key: unknown architecture, missing or impossible number
-model_config config_of_gguf(const qwha::io::gguf_file& file, const std::string& file_name);
+model_config config_of_gguf(const qwha::io::gguf_file& file);
 /// @param path  config.json of a Hugging Face model
 model_config config_of_json(const std::filesystem::path& path);
 

@@ -21,7 +21,7 @@ namespace engine {
 class tokenizer {
  public:
   /// @throws qwha::format_error that names the file and the key
-  static tokenizer of_gguf(const qwha::io::gguf_file& file, const std::string& file_name);
+  static tokenizer of_gguf(const qwha::io::gguf_file& file);
   /// @param path  tokenizer.json of a Hugging Face model (model type BPE)
   static tokenizer of_json(const std::filesystem::path& path);
 

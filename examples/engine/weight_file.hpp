@@ -27,7 +27,7 @@ class weight_file {
   const qwha::io::gguf_file* gguf() const noexcept { return gguf_.get(); }
 
   bool has(std::string_view tensor) const;
-  std::size_t size(std::string_view tensor) const;  ///< number of elements
+  const qwha::io::tensor& at(std::string_view tensor) const;
   /// A vector of `size` floats. @throws qwha::format_error: absent, another size, a type that cannot be read, not
   /// finite
   std::vector<float> vector(std::string_view tensor, std::size_t size) const;
