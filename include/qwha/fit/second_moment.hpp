@@ -33,18 +33,16 @@ class second_moment {
   template <class Isa = isa>
   second_moment(rows_view<const double> values, std::size_t tokens) : second_moment(values.rows) {
     if (values.cols != in_) throw shape_error("second_moment: values must be square");
-    for (std::size_t i = 0; i < in_; ++i) {
-      for (std::size_t j = 0; j < in_; ++j) {
-        const double scale = std::sqrt(std::abs(values(i, i))) * std::sqrt(std::abs(values(j, j)));
-        if (!is_finite(values(i, j)))
-          throw value_error("second_moment: row " + std::to_string(i) + " holds NaN or infinity");
-        if (std::abs(values(i, j) - values(j, i)) > 1e-12 * scale)
-          throw value_error("second_moment: row " + std::to_string(i) + " breaks symmetry");
-        values_[i * in_ + j] = 0.5 * values(i, j) + 0.5 * values(j, i);
-      }
-      if (values(i, i) < 0) throw value_error("second_moment: row " + std::to_string(i) + " has a negative diagonal");
-    }
-    tokens_ = tokens;
+    for (std::size_t i = 0; i < in_; ++i) std::copy_n(values.row(i), in_, values_.data() + i * in_);
+    adopt<Isa>(tokens);
+  }
+  /// The same, taking over the memory. @param values  [in * in], row after row
+  template <class Isa = isa>
+  second_moment(std::vector<double> values, std::size_t tokens)
+      : in_(static_cast<std::size_t>(std::llround(std::sqrt(static_cast<double>(values.size()))))),
+        values_(std::move(values)) {
+    if (values_.empty() || in_ * in_ != values_.size()) throw shape_error("second_moment: values must be square");
+    adopt<Isa>(tokens);
   }
 
   /// Adds a batch of activations.
@@ -114,6 +112,24 @@ class second_moment {
     if (in == 0) throw shape_error("second_moment: in must not be 0");
     if (in > std::numeric_limits<std::size_t>::max() / 16 / in) throw shape_error("second_moment: in is too large");
     return in * in;
+  }
+
+  /// Checks values given from outside and removes what rounding made asymmetric.
+  template <class Isa>
+  void adopt(std::size_t tokens) {
+    const rows_view<double> s(values_.data(), in_, in_);
+    const auto fail = [](std::size_t row, const char* rule) {
+      throw value_error("second_moment: row " + std::to_string(row) + rule);
+    };
+    for (std::size_t i = 0; i < in_; ++i) {
+      if (!all_finite(s.row(i), in_)) fail(i, " holds NaN or infinity");
+      if (s(i, i) < 0) fail(i, " has a negative diagonal");
+      for (std::size_t j = 0; j < i; ++j) {
+        if (std::abs(s(i, j) - s(j, i)) > 1e-12 * std::sqrt(s(i, i)) * std::sqrt(s(j, j))) fail(i, " breaks symmetry");
+        s(i, j) = s(j, i) = 0.5 * s(i, j) + 0.5 * s(j, i);
+      }
+    }
+    tokens_ = tokens;
   }
 
   template <class Isa>
