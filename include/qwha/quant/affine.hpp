@@ -16,6 +16,7 @@
 #include <qwha/base/rows_view.hpp>
 #include <qwha/quant/best_group.hpp>
 #include <qwha/quant/bytes.hpp>
+#include <qwha/quant/codebook.hpp>
 #include <qwha/quant/quantizer.hpp>
 
 namespace qwha {
@@ -97,23 +98,17 @@ class affine_search {
   float high_ = 0;
 };
 
+/// 0 … 2^Bits - 1, over and over.
+template <int Bits>
+inline constexpr float whole_numbers[16] = {0 % (1 << Bits),  1 % (1 << Bits),  2 % (1 << Bits),  3 % (1 << Bits),
+                                            4 % (1 << Bits),  5 % (1 << Bits),  6 % (1 << Bits),  7 % (1 << Bits),
+                                            8 % (1 << Bits),  9 % (1 << Bits),  10 % (1 << Bits), 11 % (1 << Bits),
+                                            12 % (1 << Bits), 13 % (1 << Bits), 14 % (1 << Bits), 15 % (1 << Bits)};
+
 template <class Q>
 affine_group fit_affine(const group_data& data, grid_search search) noexcept {
   const affine_search<Q> s(data);
   return search == grid_search::mse ? s.least_squares() : s.min_max();
-}
-
-/// Eight codes of `Bits` bits from Bits bytes of a little-endian bit stream: the shift and mask of each lane are
-/// constants, so a compiler makes vectors of it.
-template <int Bits>
-QWHA_ALWAYS_INLINE void decode_eight(const std::byte* codes, float scale, float zero, float* out) noexcept {
-  if constexpr (Bits == 8) {
-    for (int j = 0; j < 8; ++j) out[j] = (static_cast<float>(std::to_integer<std::int32_t>(codes[j])) - zero) * scale;
-  } else {
-    const std::uint32_t x = load_bytes<static_cast<std::size_t>(Bits)>(codes);
-    for (int j = 0; j < 8; ++j)
-      out[j] = (static_cast<float>(static_cast<std::int32_t>((x >> (Bits * j)) & ((1u << Bits) - 1u))) - zero) * scale;
-  }
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail
@@ -157,13 +152,11 @@ struct affine {
   QWHA_ALWAYS_INLINE static void decode(const std::byte* codes, const std::byte* parameters, const no_parameters&,
                                         float* QWHA_RESTRICT out) noexcept {
     const group g = load_group(parameters);
-    std::size_t i = 0;
-    for (; i + 8 <= Group; i += 8) {
-      detail::decode_eight<Bits>(codes, g.scale, g.zero, out + i);
-      codes += Bits;
+    if constexpr (Bits == 8) {
+      for (std::size_t i = 0; i < Group; ++i) out[i] = level(g, std::to_integer<std::int32_t>(codes[i]));
+    } else {
+      detail::level_table(detail::whole_numbers<Bits>, g.zero, g.scale).template decode<Bits, Group>(codes, out);
     }
-    if constexpr (Group % 8 != 0)
-      for (std::size_t j = 0; i < Group; ++i, ++j) out[i] = value(g, code_at(codes, j));
   }
 
   static no_parameters prepare(rows_view<const float>) noexcept { return {}; }
@@ -188,9 +181,7 @@ struct affine {
     return static_cast<std::uint8_t>(detail::round_to_unsigned(t));
   }
 
-  QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept {
-    return (static_cast<float>(c) - g.zero) * g.scale;
-  }
+  QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept { return level(g, c); }
 
   QWHA_ALWAYS_INLINE static void pack(const group& g, const std::uint8_t* codes, std::byte* code_plane,
                                       std::byte* parameter_plane) noexcept {
@@ -214,6 +205,10 @@ struct affine {
   }
 
  private:
+  QWHA_ALWAYS_INLINE static float level(const group& g, std::int32_t c) noexcept {
+    return (static_cast<float>(c) - g.zero) * g.scale;
+  }
+
   QWHA_ALWAYS_INLINE static group load_group(const std::byte* parameters) noexcept {
     const float scale = detail::load_scalar<Scale>(parameters);
     if constexpr (symmetric)

@@ -14,6 +14,7 @@
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/float16.hpp>
+#include <qwha/quant/byte_lanes.hpp>
 #include <qwha/quant/bytes.hpp>
 #include <qwha/quant/quantizer.hpp>
 
@@ -49,7 +50,7 @@ inline void decode_q2_k(const std::byte* block, float* QWHA_RESTRICT out) noexce
         const float offset = minimum * to_float(s >> 4);
         const std::byte* q = codes + 32 * n + 16 * h;
         float* y = out + 128 * n + 32 * j + 16 * h;
-        for (std::size_t l = 0; l < 16; ++l) y[l] = scale * to_float(byte_at(q, l) >> 2 * j & 3u) - offset;
+        byte_lanes::load(q).field(2 * j, 3).write([&](auto code) { return scale * code - offset; }, y);
       }
 }
 
@@ -68,49 +69,31 @@ inline void decode_q3_k(const std::byte* block, float* QWHA_RESTRICT out) noexce
         const std::byte* q = codes + 32 * n + 16 * h;
         const std::byte* m = high + 16 * h;
         float* y = out + 128 * n + 32 * j + 16 * h;
-        for (std::size_t l = 0; l < 16; ++l) {
-          const std::uint32_t code = (byte_at(q, l) >> 2 * j & 3u) | (byte_at(m, l) >> (4 * n + j) & 1u) << 2;
-          y[l] = scale * (to_float(code) - 4.0f);
-        }
+        const byte_lanes code =
+            byte_lanes::load(q).field(2 * j, 3) | byte_lanes::load(m).field(4 * n + j, 1).shifted_left(2);
+        code.write([&](auto c) { return scale * (c - 4.0f); }, y);
       }
 }
 
-inline void decode_q4_k(const std::byte* block, float* QWHA_RESTRICT out) noexcept {
-  const float d = load_scalar<half>(block);
-  const float minimum = load_scalar<half>(block + 2);
-  for (std::size_t c = 0; c < 4; ++c) {
-    const auto low = six_bit_pair(block + 4, 2 * c);
-    const auto high = six_bit_pair(block + 4, 2 * c + 1);
-    const float low_scale = d * low.scale, low_offset = minimum * low.minimum;
-    const float high_scale = d * high.scale, high_offset = minimum * high.minimum;
-    const std::byte* q = block + 16 + 32 * c;
-    float* y = out + 64 * c;
-    for (std::size_t l = 0; l < 32; ++l) y[l] = low_scale * to_float(byte_at(q, l) & 15u) - low_offset;
-    for (std::size_t l = 0; l < 32; ++l) y[l + 32] = high_scale * to_float(byte_at(q, l) >> 4) - high_offset;
-  }
-}
-
-inline void decode_q5_k(const std::byte* block, float* QWHA_RESTRICT out) noexcept {
+/// Q4_K and Q5_K: 32 bytes hold the low four bits of two sub-blocks of 32, one in each nibble.
+template <bool Fifth>
+QWHA_ALWAYS_INLINE void decode_q45_k(const std::byte* block, float* QWHA_RESTRICT out) noexcept {
   const float d = load_scalar<half>(block);
   const float minimum = load_scalar<half>(block + 2);
   const std::byte* fifth = block + 16;
-  for (std::size_t c = 0; c < 4; ++c) {
-    const auto low = six_bit_pair(block + 4, 2 * c);
-    const auto high = six_bit_pair(block + 4, 2 * c + 1);
-    const float low_scale = d * low.scale, low_offset = minimum * low.minimum;
-    const float high_scale = d * high.scale, high_offset = minimum * high.minimum;
-    const std::byte* q = block + 48 + 32 * c;
-    float* y = out + 64 * c;
-    for (std::size_t l = 0; l < 32; ++l) {
-      const std::uint32_t code = (byte_at(q, l) & 15u) | (byte_at(fifth, l) >> 2 * c & 1u) << 4;
-      y[l] = low_scale * to_float(code) - low_offset;
-    }
-    for (std::size_t l = 0; l < 32; ++l) {
-      const std::uint32_t code = (byte_at(q, l) >> 4) | (byte_at(fifth, l) >> (2 * c + 1) & 1u) << 4;
-      y[l + 32] = high_scale * to_float(code) - high_offset;
+  const std::byte* codes = block + (Fifth ? 48 : 16);
+  for (std::size_t j = 0; j < 8; ++j) {
+    const scale_and_minimum s = six_bit_pair(block + 4, j);
+    const float scale = d * s.scale, offset = minimum * s.minimum;
+    for (std::size_t l = 0; l < 32; l += 16) {
+      byte_lanes code = byte_lanes::load(codes + 32 * (j / 2) + l).field(j % 2 == 0 ? 0 : 4, 15);
+      if constexpr (Fifth) code = code | byte_lanes::load(fifth + l).field(j, 1).shifted_left(4);
+      code.write([&](auto c) { return scale * c - offset; }, out + 32 * j + l);
     }
   }
 }
+inline void decode_q4_k(const std::byte* block, float* out) noexcept { decode_q45_k<false>(block, out); }
+inline void decode_q5_k(const std::byte* block, float* out) noexcept { decode_q45_k<true>(block, out); }
 
 inline void decode_q6_k(const std::byte* block, float* QWHA_RESTRICT out) noexcept {
   const std::byte* scales = block + 192;
@@ -123,10 +106,9 @@ inline void decode_q6_k(const std::byte* block, float* QWHA_RESTRICT out) noexce
       float* y = out + 128 * n + 32 * j;
       for (std::size_t i = 0; i < 2; ++i) {
         const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[8 * n + 2 * j + i]));
-        for (std::size_t l = 16 * i; l < 16 * i + 16; ++l) {
-          const std::uint32_t code = (byte_at(low, l) >> nibble & 15u) | (byte_at(high, l) >> 2 * j & 3u) << 4;
-          y[l] = scale * (to_float(code) - 32.0f);
-        }
+        const byte_lanes code = byte_lanes::load(low + 16 * i).field(nibble, 15) |
+                                byte_lanes::load(high + 16 * i).field(2 * j, 3).shifted_left(4);
+        code.write([&](auto c) { return scale * (c - 32.0f); }, y + 16 * i);
       }
     }
 }

@@ -14,6 +14,7 @@
 #include <qwha/base/float16.hpp>
 #include <qwha/base/rows_view.hpp>
 #include <qwha/quant/best_group.hpp>
+#include <qwha/quant/byte_lanes.hpp>
 #include <qwha/quant/bytes.hpp>
 #include <qwha/quant/quantizer.hpp>
 
@@ -128,9 +129,15 @@ struct gguf_uniform {
       for (std::size_t j = 0; j < 32; ++j)
         out[j] = static_cast<float>(static_cast<std::int8_t>(block[header + j])) * g.scale;
     } else {
-      const std::uint32_t fifth = load_fifth(block);
-      for (std::uint32_t j = 0; j < 16; ++j) out[j] = level(g, low_code(block, fifth, j));
-      for (std::uint32_t j = 0; j < 16; ++j) out[j + 16] = level(g, high_code(block, fifth, j));
+      const detail::byte_lanes bytes = detail::byte_lanes::load(block + header);
+      detail::byte_lanes low = bytes.field(0, 15), high = bytes.field(4, 15);
+      if constexpr (Bits == 5) {
+        const std::uint32_t fifth = load_fifth(block);
+        low = low | detail::byte_lanes::spread(fifth & 0xffffu, 16);
+        high = high | detail::byte_lanes::spread(fifth >> 16, 16);
+      }
+      low.write([&](auto c) { return level(g, c); }, out);
+      high.write([&](auto c) { return level(g, c); }, out + 16);
     }
   }
 
@@ -152,7 +159,9 @@ struct gguf_uniform {
     return static_cast<std::uint8_t>(detail::round_to_unsigned(std::min(std::max(0.0f, t), top)));
   }
 
-  QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept { return level(g, c); }
+  QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept {
+    return level(g, static_cast<float>(c));
+  }
 
   QWHA_ALWAYS_INLINE static void pack(const group& g, const std::uint8_t* codes, std::byte* block,
                                       std::byte*) noexcept {
@@ -203,10 +212,11 @@ struct gguf_uniform {
                                                     std::uint32_t j) noexcept {
     return (std::to_integer<std::uint32_t>(block[header + j]) >> 4) | ((fifth >> (j + 16) & 1u) << 4);
   }
-  QWHA_ALWAYS_INLINE static float level(const group& g, std::uint32_t c) noexcept {
-    const auto signed_code = static_cast<std::int32_t>(c);
-    if constexpr (Minimum) return static_cast<float>(signed_code) * g.scale + g.minimum;
-    return static_cast<float>(signed_code - centre) * g.scale;
+  /// @tparam T  float, or a vector of floats
+  template <class T>
+  QWHA_ALWAYS_INLINE static auto level(const group& g, T c) noexcept {
+    if constexpr (Minimum) return c * g.scale + g.minimum;
+    return (c - static_cast<float>(centre)) * g.scale;
   }
 };
 

@@ -70,7 +70,7 @@ struct mxfp4 {
   QWHA_ALWAYS_INLINE static void decode(const std::byte* codes, const std::byte* parameters, const no_parameters&,
                                         float* QWHA_RESTRICT out) noexcept {
     const float scale = e8m0_value(std::to_integer<std::uint8_t>(*parameters));
-    detail::decode_codebook<block_size, detail::nibble_order::low_first>(codes, e2m1_values, scale, out);
+    detail::level_table(e2m1_values, 0, scale).decode<4, block_size>(codes, out);
   }
 
   static no_parameters prepare(rows_view<const float>) noexcept { return {}; }

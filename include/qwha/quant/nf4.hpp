@@ -88,8 +88,8 @@ struct nf4 {
 
   QWHA_ALWAYS_INLINE static void decode(const std::byte* codes, const std::byte* parameters, const no_parameters&,
                                         float* QWHA_RESTRICT out) noexcept {
-    detail::decode_codebook<Block, detail::nibble_order::high_first>(codes, detail::nf4_levels,
-                                                                     detail::load_scalar<float>(parameters), out);
+    detail::level_table(detail::nf4_levels, 0, detail::load_scalar<float>(parameters))
+        .template decode<4, Block, detail::nibble_order::high_first>(codes, out);
   }
 
   static no_parameters prepare(rows_view<const float>) noexcept { return {}; }

@@ -4,6 +4,7 @@
 /// NVFP4: E2M1 elements with an E4M3 scale for 16 of them and one float scale for the matrix.
 
 #include <algorithm>
+#include <array>
 #include <cfloat>
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +36,13 @@ struct nvfp4_group {
 }  // namespace qwha
 
 namespace qwha::inline QWHA_ISA::detail {
+
+/// E4M3 by code, for the hot path.
+inline constexpr auto e4m3_values = [] {
+  std::array<float, 256> values{};
+  for (std::size_t c = 0; c < 256; ++c) values[c] = e4m3_value(static_cast<std::uint8_t>(c));
+  return values;
+}();
 
 inline constexpr float e2m1_largest = 6;
 inline constexpr float e4m3_largest = 448;
@@ -81,8 +89,8 @@ struct nvfp4 {
 
   QWHA_ALWAYS_INLINE static void decode(const std::byte* codes, const std::byte* parameters,
                                         const nvfp4_parameters& matrix, float* QWHA_RESTRICT out) noexcept {
-    const float scale = e4m3_value(std::to_integer<std::uint8_t>(*parameters)) * matrix.scale;
-    detail::decode_codebook<block_size, detail::nibble_order::low_first>(codes, e2m1_values, scale, out);
+    const float scale = detail::e4m3_values[std::to_integer<std::uint8_t>(*parameters)] * matrix.scale;
+    detail::level_table(e2m1_values, 0, scale).decode<4, block_size>(codes, out);
   }
 
   QWHA_ALWAYS_INLINE static nvfp4_parameters prepare(rows_view<const float> weights) noexcept {
