@@ -5,7 +5,8 @@
 #   sh cmake/setup.sh              packages through apt-get, then model and texts into the cache folder
 #   sh cmake/setup.sh --no-model   packages only: enough for the tests, which skip what needs the model
 #
-# The cache folder is $QWHA_CACHE, or ~/.cache/qwha. What is there already stays as it is: a second run changes nothing.
+# The cache folder is $QWHA_CACHE, else $XDG_CACHE_HOME/qwha, else ~/.cache/qwha. What is there stays: a second run
+# changes nothing.
 set -eu
 
 model=gemma-3-270m-q4_k_m.gguf
@@ -21,7 +22,7 @@ fail() {
   exit 1
 }
 usage() {
-  sed -n '3,8s/^# \{0,1\}//p' "$0"
+  sed -n '3,9s/^# \{0,1\}//p' "$0"
   exit "$1"
 }
 
@@ -33,7 +34,7 @@ for argument; do
     *) usage 2 >&2 ;;
   esac
 done
-cache=${QWHA_CACHE:-${HOME:?HOME is not set}/.cache/qwha}
+cache=${QWHA_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/qwha}
 
 # --- what is missing ----------------------------------------------------------------------------------------------
 
@@ -148,6 +149,9 @@ if packages_needed; then
     as_root python3 -m pip install --quiet 'cmake==3.31.*' || fail "pip could not install cmake 3.31"
     hash -r
     have_cmake || fail "cmake 3.31 was installed, but the shell's PATH finds $(command -v cmake) first"
+  fi
+  if [ $need_model$need_notice != nono ]; then
+    have_pip || fail "python3 -m pip does not work: $(command -v python3) is not the system's"
   fi
 else
   say "packages: nothing to install"
