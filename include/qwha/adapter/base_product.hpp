@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// Products with a quantized base, decoded a slab at a time: what every adapter adds to.
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+#include <qwha/adapter/dense_product.hpp>
+#include <qwha/adapter/scratch.hpp>
+#include <qwha/base/config.hpp>
+#include <qwha/base/executor.hpp>
+#include <qwha/base/rows_view.hpp>
+#include <qwha/quant/quantized_matrix.hpp>
+
+namespace qwha::inline QWHA_ISA::detail {
+
+/// Blocks [first, first + count) of a row, each whole: `out` holds count · block_size floats.
+template <class Q>
+void decode_blocks(const quantized_matrix<Q>& base, std::size_t row, std::size_t first, std::size_t count,
+                   float* out) noexcept {
+  const std::byte* codes = base.codes(row) + first * Q::code_bytes;
+  const std::byte* parameters = base.parameters(row) + first * Q::parameter_bytes;
+  for (std::size_t b = 0; b < count; ++b)
+    Q::decode(codes + b * Q::code_bytes, parameters + b * Q::parameter_bytes, base.matrix(), out + b * Q::block_size);
+}
+
+/// w_row · x, decoded a few blocks at a time into L1. x holds cols() floats.
+template <class Q>
+float decode_dot(const quantized_matrix<Q>& base, std::size_t row, const float* x) noexcept {
+  constexpr std::size_t blocks = std::max<std::size_t>(1, 256 / Q::block_size), piece = blocks * Q::block_size;
+  alignas(64) float w[piece];
+  dot_accumulator sum;
+  for (std::size_t done = 0, block = 0; done < base.cols(); done += piece, block += blocks) {
+    decode_blocks(base, row, block, std::min(blocks, base.blocks_per_row() - block), w);
+    sum.add(w, x + done, std::min(piece, base.cols() - done));
+  }
+  return sum.total();
+}
+
+/// Rows of a slab of about `floats`: whole register tiles, at least two, not above `most`.
+constexpr std::size_t slab_rows_for(std::size_t in, std::size_t most, std::size_t floats) noexcept {
+  return std::clamp<std::size_t>(floats / std::max<std::size_t>(in, 1), 12, most) / 12 * 12;
+}
+
+/// Rows of a slab when the caller leaves it open: an engine's product packs its operands, so it gets larger slabs.
+template <class Product>
+constexpr std::size_t slab_rows_for(std::size_t rows, std::size_t in, std::size_t wanted) noexcept {
+  constexpr bool built_in = std::is_same_v<Product, tile_product>;
+  if (wanted == 0) wanted = slab_rows_for(in, built_in ? 96 : 384, built_in ? 1u << 19 : 1u << 21);
+  return std::min(wanted, rows);
+}
+
+/// y [tokens, out] = x WQᵀ, a slab of rows at a time, then `after(first, count)` while its columns of y are in cache.
+template <class Q, class Product, class After>
+void base_forward(const quantized_matrix<Q>& base, rows_view<const float> x, rows_view<float> y, const Product& product,
+                  std::size_t slab_rows, scratch_slots& slots, const executor& where, const After& after) {
+  for_each_unit(where, {base.rows(), slab_rows}, slots, [&](std::size_t first, std::size_t count, float* scratch) {
+    const rows_view<float> slab(scratch, count, base.cols());
+    for (std::size_t i = 0; i < count; ++i) base.decode_row(first + i, slab.row(i));
+    product(rows_view<const float>(slab), x, rows_view<float>(y.data + first, y.rows, count, y.stride));
+    after(first, count);
+  });
+}
+
+/// Rows of light work for one chunk of a parallel loop.
+constexpr std::size_t row_grain(std::size_t cols) noexcept { return 1 + 65536 / std::max<std::size_t>(cols, 1); }
+
+/// One token: y_r = w_r · x + extra(r), without a slab.
+template <class Q, class Extra>
+void base_forward_one(const quantized_matrix<Q>& base, const float* x, float* y, const executor& where,
+                      const Extra& extra) {
+  parallel_for(where, base.rows(), row_grain(base.cols()), [&](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) y[r] = decode_dot(base, r, x) + extra(r);
+  });
+}
+
+/// dx [tokens, in] += dy [tokens, out] WQ: tiles of columns in parallel, each decoded once, rows ascending, so that an
+/// element of dx has one owner and one order of summation.
+struct base_gradient_tiles {
+  static constexpr std::size_t rows = 192;
+  template <class Q>
+  static constexpr std::size_t blocks = std::max<std::size_t>(1, 192 / Q::block_size);
+  template <class Q>
+  static constexpr std::size_t cols = blocks<Q>* Q::block_size;
+  template <class Q>
+  static constexpr std::size_t floats = padded(rows* cols<Q>);
+};
+
+template <class Q, class Product>
+void add_base_gradient(const quantized_matrix<Q>& base, rows_view<const float> dy, rows_view<float> dx,
+                       const Product& product, scratch_slots& slots, const executor& where) {
+  using tiles = base_gradient_tiles;
+  for_each_unit(where, {base.cols(), tiles::cols<Q>}, slots, [&](std::size_t col, std::size_t width, float* tile) {
+    const rows_view<float> target(dx.data + col, dx.rows, width, dx.stride);
+    const std::size_t block = col / Q::block_size, blocks = (width + Q::block_size - 1) / Q::block_size;
+    for (std::size_t row = 0; row < base.rows(); row += tiles::rows) {
+      const std::size_t count = std::min(tiles::rows, base.rows() - row);
+      for (std::size_t r = 0; r < count; ++r) decode_blocks(base, row + r, block, blocks, tile + r * tiles::cols<Q>);
+      product.add(rows_view<const float>(tile, count, width, tiles::cols<Q>),
+                  rows_view<const float>(dy.data + row, dy.rows, count, dy.stride), target);
+    }
+  });
+}
+
+}  // namespace qwha::inline QWHA_ISA::detail
