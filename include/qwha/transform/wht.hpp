@@ -3,19 +3,14 @@
 /// @file
 /// The Walsh-Hadamard transform of rows on the CPU: the front door of transform/.
 
-#include <array>
 #include <atomic>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <limits>
-#include <memory>
 #include <string>
 #include <type_traits>
 
-#include <qwha/base/aligned_buffer.hpp>
 #include <qwha/base/backend.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
@@ -25,7 +20,9 @@
 #include <qwha/base/simd.hpp>
 #include <qwha/base/status.hpp>
 #include <qwha/transform/cpu/row_transform.hpp>
+#include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/order.hpp>
+#include <qwha/transform/orientation.hpp>
 #include <qwha/transform/scaling.hpp>
 
 namespace qwha {
@@ -48,16 +45,18 @@ namespace qwha::inline QWHA_ISA {
 /// @tparam Backend  CPU tag this file is compiled for, `native` by default; `cuda` is in <qwha/qwha.cuh>
 /// @tparam N        row length, or `dynamic_order`
 ///
-/// Every member: rows any stride and alignment; zero rows are allowed.
-/// @par Cost      rows n (log2 of the power of two + m / 4 + 3 where m > 1) additions; each number is read and written
-/// once
-///                for n up to the cache
-/// @par Numerics  float: relative error (2-norm of a row) <= 2e-7 log2 n; 16-bit types: float arithmetic, one rounding.
-///                All back ends and any number of threads give the same bits.
-/// @par Errors    status: shape_mismatch, null_data, overlapping, out_of_memory (rows above 65536 of a 16-bit type,
-/// only).
-///                NaN and infinity spread over their row and nowhere else.
-/// @par Effects   none but the output: no exception, no global state; objects may be used by many threads at once
+/// Every `apply…`: rows of any stride and alignment; zero rows are allowed.
+/// @par Cost      an element: log2 2^k additions, and m / 4 + 3 where there is a dense factor m; each row is read and
+///                written once as long as it fits the first-level cache (48 KiB), else once more for every 3 bits
+///                beyond
+/// @par Numerics  float: relative error in the 2-norm of a row <= 2e-7 log2 n; 16-bit types: float arithmetic and one
+///                rounding. All back ends, static or dynamic, and any number of threads give the same bits.
+/// @par Errors    status: shape_mismatch, null_data, overlapping; out_of_memory only where a row that is not float or
+///                double has more than 65536 elements, or a dense factor more than 1024 rows (scratch is then on the
+///                heap). NaN and infinity spread over their row and nowhere else.
+/// @par Effects   none but the output: no exception, no global state; up to 256 KiB of stack for 16-bit rows. Objects
+/// may be
+///                used by many threads at once.
 template <class Backend = native, std::size_t N = dynamic_order>
 class wht {
   static_assert(backend<Backend>, "qwha::wht<Backend, N>: Backend must be a back-end tag such as qwha::native");
@@ -68,139 +67,158 @@ class wht {
       "qwha::wht<Backend, N>: compile this file for Backend (for example -march=native), or use qwha::native");
   static_assert(N == dynamic_order || supported_order(N),
                 "qwha::wht<Backend, N>: no Hadamard matrix of order N is known; see qwha::supported_order and "
-                "qwha::nearest_block");
+                "qwha::nearest_block for the sizes that are");
 
  public:
+  /// Cost: none for powers of two, else the sign tables of the dense factor, made once in a process.
   wht() requires(N != dynamic_order) : order_(find_order(N)), plan_(order_) {}
 
   /// @throws unsupported_order naming n and the nearest supported block
   explicit wht(std::size_t n) requires(N == dynamic_order) : order_(checked(n)), plan_(order_) {}
 
   std::size_t order() const noexcept { return N == dynamic_order ? plan_.n : N; }
+  /// The canonical name of the matrix, `order_name(order())`.
   std::string name() const { return name_of(order_); }
+  /// What `s` multiplies H by.
+  double scale(scaling s) const noexcept {
+    const double n = static_cast<double>(order());
+    return s == scaling::none ? 1 : s == scaling::inverse ? 1 / n : 1 / std::sqrt(n);
+  }
 
   /// x <- H x for every row.
   /// @param x  [rows, order()]
   template <transformable T>
   status apply(rows_view<T> x, scaling s = scaling::orthonormal,
                const executor& where = default_executor()) const noexcept {
-    return in_place(x, s, false, where);
+    return in_place(x, s, orientation::forward, where);
   }
   /// x <- Hᵀ x for every row.
   template <transformable T>
   status apply_transpose(rows_view<T> x, scaling s = scaling::orthonormal,
                          const executor& where = default_executor()) const noexcept {
-    return in_place(x, s, true, where);
+    return in_place(x, s, orientation::transpose, where);
   }
 
-  /// out <- H in for every row; converts where the types differ (arithmetic in that of `out`: double, else float).
-  /// @pre  `in` and `out` do not overlap, or are the same rows of the same type
+  /// out <- H in for every row, both [rows, order()]; converts where the types differ. Arithmetic is double where `out`
+  /// is, else float.
+  /// @pre  `in` and `out` do not overlap, or are the same rows with elements of one size
   template <class S, transformable T>
   requires transformable<std::remove_const_t<S>> status apply(rows_view<S> in, rows_view<T> out,
                                                               scaling s = scaling::orthonormal,
                                                               const executor& where = default_executor())
-  const noexcept { return out_of_place(rows_view<const S>(in), out, s, false, where); }
+  const noexcept { return out_of_place(rows_view<const S>(in), out, s, orientation::forward, where); }
+  /// out <- Hᵀ in for every row.
   template <class S, transformable T>
   requires transformable<std::remove_const_t<S>> status apply_transpose(rows_view<S> in, rows_view<T> out,
                                                                         scaling s = scaling::orthonormal,
                                                                         const executor& where = default_executor())
-  const noexcept { return out_of_place(rows_view<const S>(in), out, s, true, where); }
+  const noexcept { return out_of_place(rows_view<const S>(in), out, s, orientation::transpose, where); }
 
- private:
-  static hadamard_order checked(std::size_t n) {
-    const hadamard_order h = find_order(n);
-    if (!h)
-      throw unsupported_order(
-          "wht: no Hadamard matrix of order " + std::to_string(n) + " is known" +
-          (n == 0 ? std::string() : "; the nearest supported block is " + std::to_string(nearest_block(n))));
-    return h;
+  /// The transform between a load and a store of the caller's: dequantize on load; scale, accumulate, add a base, round
+  /// on store, without a pass of its own.
+  ///
+  /// `prologue(width, row, column)` returns `vec<T, width>`, inputs column … column + width - 1 of a row, where `width`
+  /// is a std::integral_constant<std::size_t, …> (a power of two that divides the column); `epilogue(row, column, v)`
+  /// takes the same of the unscaled H x, or Hᵀ x, as vec<T, width>. Both see each element once, and within a row all
+  /// loads come before the first store, so they may refer to the same memory. Neither may throw; they run in the
+  /// executor's threads.
+  /// @tparam T  float or double: the arithmetic
+  template <class T, class Prologue, class Epilogue>
+  requires std::floating_point<T> status apply_fused(std::size_t rows, const Prologue& prologue,
+                                                     const Epilogue& epilogue, orientation o = orientation::forward,
+                                                     const executor& where = default_executor())
+  const noexcept {
+    return for_rows(rows, where, [&](std::size_t begin, std::size_t end) noexcept {
+      return detail::with_scratch<T, stack_bytes / sizeof(T)>(order(), [&](T* work) noexcept {
+        return transform_rows<T>(begin, end, o, prologue, epilogue, [work](std::size_t) { return work; });
+      });
+    });
   }
 
-  static double factor(scaling s, std::size_t n) noexcept {
-    switch (s) {
-      case scaling::none:
-        return 1;
-      case scaling::orthonormal:
-        return 1 / std::sqrt(static_cast<double>(n));
-      case scaling::inverse:
-        return 1 / static_cast<double>(n);
-    }
-    return 1;
+ private:
+  static constexpr std::size_t stack_bytes = std::size_t{1} << 18;
+  static constexpr std::size_t small_work = std::size_t{1} << 16;  // elements: below, threads cost more than they bring
+
+  static hadamard_order checked(std::size_t n) {
+    const hadamard_order h = find_order(n);
+    if (!h && n == 0) throw unsupported_order("wht: the order must be at least 1");
+    if (!h)
+      throw unsupported_order("wht: no Hadamard matrix of order " + std::to_string(n) +
+                              " is known; the nearest supported block is " + std::to_string(nearest_block(n)));
+    return h;
   }
 
   template <class T>
   status check(rows_view<T> x) const noexcept {
     if (x.rows == 0) return status::ok;
     if (x.cols != order() || (x.rows > 1 && x.stride < x.cols)) return status::shape_mismatch;
-    if (x.data == nullptr) return status::null_data;
-    return status::ok;
+    return x.data == nullptr ? status::null_data : status::ok;
+  }
+
+  /// Whether the memory between the first and the last element of the two is shared, unless row by row they are the
+  /// same.
+  template <class S, class T>
+  static bool overlap(rows_view<const S> a, rows_view<T> b) noexcept {
+    const auto begin = [](const auto& x) { return static_cast<const void*>(x.data); };
+    const auto end = [](const auto& x) { return static_cast<const void*>(x.row(x.rows - 1) + x.cols); };
+    if (begin(a) == begin(b) && sizeof(S) == sizeof(T) && (a.rows == 1 || a.stride == b.stride)) return false;
+    const std::less<const void*> before;
+    return before(begin(a), end(b)) && before(begin(b), end(a));
   }
 
   template <class T>
-  status in_place(rows_view<T> x, scaling s, bool transposed, const executor& where) const noexcept {
-    if (const status c = check(x); c != status::ok) return c;
-    return run<T, T>(rows_view<const T>(x), x, s, transposed, where);
+  status in_place(rows_view<T> x, scaling s, orientation o, const executor& where) const noexcept {
+    const status checked = check(x);
+    return checked == status::ok ? run(rows_view<const T>(x), x, s, o, where) : checked;
   }
 
   template <class S, class T>
-  status out_of_place(rows_view<const S> in, rows_view<T> out, scaling s, bool transposed,
+  status out_of_place(rows_view<const S> in, rows_view<T> out, scaling s, orientation o,
                       const executor& where) const noexcept {
     if (in.rows != out.rows || in.cols != out.cols) return status::shape_mismatch;
-    if (const status c = check(in); c != status::ok) return c;
-    if (const status c = check(out); c != status::ok) return c;
-    if (in.rows == 0) return status::ok;
-    const auto same = static_cast<const void*>(in.data) == static_cast<const void*>(out.data) &&
-                      sizeof(S) == sizeof(T) && in.stride == out.stride;
-    if (!same && overlap(in, out)) return status::overlapping;
-    return run<S, T>(in, out, s, transposed, where);
+    if (const status checked = check(in); checked != status::ok) return checked;
+    if (const status checked = check(out); checked != status::ok) return checked;
+    if (in.rows != 0 && overlap(in, out)) return status::overlapping;
+    return run(in, out, s, o, where);
   }
 
   template <class S, class T>
-  static bool overlap(rows_view<const S> a, rows_view<T> b) noexcept {
-    const auto* a_first = reinterpret_cast<const std::byte*>(a.data);
-    const auto* a_last = reinterpret_cast<const std::byte*>(a.row(a.rows - 1) + a.cols);
-    const auto* b_first = reinterpret_cast<const std::byte*>(b.data);
-    const auto* b_last = reinterpret_cast<const std::byte*>(b.row(b.rows - 1) + b.cols);
-    return std::less<>{}(a_first, b_last) && std::less<>{}(b_first, a_last);
-  }
-
-  template <class S, class T>
-  status run(rows_view<const S> in, rows_view<T> out, scaling s, bool transposed,
-             const executor& where) const noexcept {
-    if (in.rows == 0) return status::ok;
+  status run(rows_view<const S> in, rows_view<T> out, scaling s, orientation o, const executor& where) const noexcept {
     using A = arithmetic_t<T>;
-    const A scale = static_cast<A>(factor(s, order()));
-    constexpr std::size_t small_work = std::size_t{1} << 16;  // numbers: below it threads cost more than they bring
-    const std::size_t grain = (small_work + order() - 1) / order();
-    std::atomic<bool> failed{false};
-    parallel_for(where, in.rows, grain, [&](std::size_t begin, std::size_t end) noexcept {
-      if (!rows<S, T>(in, out, begin, end, scale, transposed)) failed.store(true, std::memory_order_relaxed);
+    const A factor = static_cast<A>(scale(s));
+    const auto load = [in]<std::size_t W>(std::integral_constant<std::size_t, W>, std::size_t r, std::size_t c) {
+      return load_as<A, W>(in.row(r) + c);
+    };
+    const auto store = [out, factor](std::size_t r, std::size_t c, auto v) {
+      store_as(out.row(r) + c, v * decltype(v)::splat(factor));
+    };
+    if constexpr (std::same_as<A, T>)  // the output row is the scratch
+      return for_rows(in.rows, where, [&](std::size_t begin, std::size_t end) noexcept {
+        return transform_rows<A>(begin, end, o, load, store, [out](std::size_t r) { return out.row(r); });
+      });
+    else
+      return apply_fused<A>(in.rows, load, store, o, where);
+  }
+
+  /// Calls `body(begin, end)` over the rows; out_of_memory where one of the calls returned false.
+  template <class Body>
+  status for_rows(std::size_t rows, const executor& where, const Body& body) const noexcept {
+    std::atomic<bool> done{true};
+    parallel_for(where, rows, (small_work - 1) / order() + 1, [&](std::size_t begin, std::size_t end) noexcept {
+      if (!body(begin, end)) done.store(false, std::memory_order_relaxed);
     });
-    return failed.load(std::memory_order_relaxed) ? status::out_of_memory : status::ok;
+    return done.load(std::memory_order_relaxed) ? status::ok : status::out_of_memory;
   }
 
-  template <class S, class T>
-  bool rows(rows_view<const S> in, rows_view<T> out, std::size_t begin, std::size_t end, arithmetic_t<T> scale,
-            bool transposed) const noexcept {
-    using A = arithmetic_t<T>;
-    constexpr std::size_t W = lanes<Backend, A>;
-    aligned_buffer<A> scratch;
-    constexpr bool direct = std::is_same_v<A, T>;
-    if constexpr (!direct) {
-      scratch = aligned_buffer<A>::try_allocate(order());
-      if (scratch.size() == 0) return false;
-    }
+  template <class T, class Load, class Store, class Work>
+  QWHA_NOINLINE bool transform_rows(std::size_t begin, std::size_t end, orientation o, const Load& load,
+                                    const Store& store, const Work& work) const noexcept {
     for (std::size_t r = begin; r < end; ++r) {
-      const S* from = in.row(r);
-      T* to = out.row(r);
-      A* work = nullptr;
-      if constexpr (direct)
-        work = to;
-      else
-        work = scratch.data();
-      const auto load = [from](auto width, std::size_t i) { return load_as<A, width()>(from + i); };
-      const auto store = [to, scale](std::size_t i, auto v) { store_as(to + i, v * decltype(v)::splat(scale)); };
-      if (!detail::transform_row<A, W>(plan_, transposed, work, load, store)) return false;
+      const auto load_row = [load, r](auto width, std::size_t c) { return load(width, r, c); };
+      const auto store_row = [store, r](std::size_t c, auto v) { store(r, c, v); };
+      if (!detail::transform_row < N == dynamic_order ? 0 : N, T, lanes < Backend,
+          T >> (plan_, o, work(r), load_row, store_row))
+        return false;
     }
     return true;
   }

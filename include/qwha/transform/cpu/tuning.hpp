@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// Sizes of the CPU kernels by register width, as data. They change the order of loads and stores, never a result.
+
+#include <cstddef>
+
+#include <qwha/base/config.hpp>
+
+namespace qwha::inline QWHA_ISA::detail {
+
+/// What 64 bytes hold, and the base block of 16 such groups that every back end transforms first.
+template <class T>
+inline constexpr std::size_t group_size = 64 / sizeof(T);
+template <class T>
+inline constexpr std::size_t base_size = 16 * group_size<T>;
+
+struct cpu_tuning {
+  std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
+  std::size_t max_radix;    ///< registers of one column in a pass inside a cache block
+  std::size_t far_radix;    ///< the same between cache blocks: strides of 4 KiB and more share few cache sets
+  std::size_t cache_block;  ///< bytes that are taken through all passes they hold before the next ones
+  bool double_base;         ///< two base blocks and the bit between them fit the registers
+
+  bool operator==(const cpu_tuning&) const = default;
+};
+
+/// The sizes for vectors of `bytes` bytes (a single number: no vectors).
+constexpr cpu_tuning tuning_for(std::size_t bytes) noexcept {
+  if (bytes == 64) return {.base_rows = 16, .max_radix = 16, .far_radix = 8, .cache_block = 16384, .double_base = true};
+  if (bytes == 32) return {.base_rows = 4, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
+  if (bytes == 16) return {.base_rows = 2, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
+  return {.base_rows = 1, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
+}
+template <class T, std::size_t W>
+inline constexpr cpu_tuning tuning = tuning_for(W == 1 ? 0 : W * sizeof(T));
+
+/// The radix of the next pass when `remaining` (a power of two) is left: as few passes as `max` allows, evenly filled.
+constexpr std::size_t next_radix(std::size_t remaining, std::size_t max) noexcept {
+  std::size_t passes = 1;
+  for (std::size_t reach = max; reach < remaining; reach *= max) ++passes;
+  std::size_t radix = 2;
+  for (;; radix *= 2) {
+    std::size_t reach = 1;
+    for (std::size_t p = 0; p < passes; ++p) reach *= radix;
+    if (reach >= remaining) return radix;
+  }
+}
+static_assert(next_radix(16, 16) == 16 && next_radix(16, 8) == 4 && next_radix(32, 8) == 8 && next_radix(2, 16) == 2);
+
+}  // namespace qwha::inline QWHA_ISA::detail
