@@ -34,6 +34,13 @@
 #define QWHA_HAS_VECTOR_EXTENSIONS 0
 #endif
 
+/// GCC itself, whose false alarms differ from those of compilers that speak its dialect.
+#if defined(__GNUC__) && !defined(__clang__)
+#define QWHA_GCC 1
+#else
+#define QWHA_GCC 0
+#endif
+
 // --- what this file is compiled for -------------------------------------------------------------------------------
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \

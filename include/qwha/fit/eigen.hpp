@@ -3,9 +3,11 @@
 /// @file
 /// Eigen's matrices, products and Cholesky factorisation, without the compiler's false alarms inside them.
 
+#include <qwha/base/config.hpp>
+
 // GCC 11 to 13 see AVX-512 intrinsics that leave a register undefined on purpose as reads of uninitialised memory
 // (GCC bug 105593). A pragma around the definitions also covers the places where they are inlined.
-#if defined(__GNUC__) && !defined(__clang__)
+#if QWHA_GCC
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -14,6 +16,6 @@
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
 
-#if defined(__GNUC__) && !defined(__clang__)
+#if QWHA_GCC
 #pragma GCC diagnostic pop
 #endif
