@@ -61,15 +61,15 @@ class affine_search {
       return {stored(factor * 2 * (std::max(-low_, high_) / top)), top / 2 + 0.5f};
     } else {
       const float scale = stored(factor * (high_ / top - low_ / top));
-      return {scale, static_cast<float>(round_to_unsigned(std::min(-low_ * factor / scale, top)))};
+      return {scale, static_cast<float>(round_to_code(-low_ * factor / scale, top))};
     }
   }
 
   /// The best of the shrunk grids and of the least-squares scales around it, at neighbouring zero points too.
   affine_group least_squares() const noexcept {
     best_group<Q> best(data_, min_max());
-    constexpr int steps = 80;  // factors 0.99 … 0.20
-    for (int i = 1; i <= steps; ++i) best.offer(min_max(1.0f - 0.01f * static_cast<float>(i)));
+    constexpr int steps = 40;  // factors 0.98 … 0.20
+    for (int i = 1; i <= steps; ++i) best.offer(min_max(1.0f - 0.02f * static_cast<float>(i)));
     bool better = true;
     for (int round = 0; better && round < 10; ++round) {
       better = best.offer(refit(best.get()));
@@ -174,12 +174,12 @@ struct affine {
     return detail::fit_affine<affine>({weights, importance}, search);
   }
 
-  /// The nearest level (ties to even). @pre w is finite
+  /// The nearest level, ties to the even code. @pre w is finite
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept {
-    constexpr float top = static_cast<float>(levels - 1);
-    const float t = std::min(std::max(0.0f, w / g.scale + g.zero), top);  // NaN gives 0
-    return static_cast<std::uint8_t>(detail::round_to_unsigned(t));
+    return static_cast<std::uint8_t>(nearest_code(g, w));
   }
+  /// value(g, code(g, w))
+  QWHA_ALWAYS_INLINE static float nearest(const group& g, float w) noexcept { return level(g, nearest_code(g, w)); }
 
   QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept { return level(g, c); }
 
@@ -205,6 +205,9 @@ struct affine {
   }
 
  private:
+  QWHA_ALWAYS_INLINE static std::int32_t nearest_code(const group& g, float w) noexcept {
+    return detail::round_to_code(w / g.scale + g.zero, static_cast<float>(levels - 1));
+  }
   QWHA_ALWAYS_INLINE static float level(const group& g, std::int32_t c) noexcept {
     return (static_cast<float>(c) - g.zero) * g.scale;
   }

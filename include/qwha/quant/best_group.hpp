@@ -3,6 +3,7 @@
 /// @file
 /// Search for the group parameters of least squared error: what grid_search::mse means for every format here.
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -17,27 +18,40 @@ struct group_data {
   std::span<const float> importance;
 };
 
-/// Calls add(lane, weight, value, importance) for each weight with its nearest level. Sums go to `search_lanes` partial
+/// The level nearest to w. Formats may offer it as `nearest`, without the detour through a byte that keeps loops
+/// scalar.
+template <class Q>
+QWHA_ALWAYS_INLINE float nearest_level(const typename Q::group& g, float w) noexcept {
+  if constexpr (requires { Q::nearest(g, w); })
+    return Q::nearest(g, w);
+  else
+    return Q::value(g, Q::code(g, w));
+}
+
+/// Calls add(lane, weight, level, importance) for each weight with its nearest level. Sums go to `search_lanes` partial
 /// sums, so that their order is the same on every machine and loops become vectors.
 inline constexpr std::size_t search_lanes = 16;
 template <class Q, class Add>
 QWHA_ALWAYS_INLINE void for_each_level(const typename Q::group& g, const group_data& data, Add&& add) noexcept {
-  const float* w = data.weights.data();
-  const float* h = data.importance.data();
-  const auto visit = [&](std::size_t lane, std::size_t i, float importance) {
-    add(lane, static_cast<double>(w[i]), static_cast<double>(Q::value(g, Q::code(g, w[i]))),
-        static_cast<double>(importance));
+  const auto chunk = [&](const float* w, const float* h) {
+    float level[search_lanes];
+    for (std::size_t l = 0; l < search_lanes; ++l) level[l] = nearest_level<Q>(g, w[l]);
+    for (std::size_t l = 0; l < search_lanes; ++l)
+      add(l, static_cast<double>(w[l]), static_cast<double>(level[l]), static_cast<double>(h[l]));
   };
+  float ones[search_lanes];
+  std::fill_n(ones, search_lanes, 1.0f);
+  const float* w = data.weights.data();
+  const float* h = data.importance.empty() ? nullptr : data.importance.data();
   const std::size_t count = data.weights.size();
-  const bool alike = data.importance.empty();
   std::size_t i = 0;
-  for (; i + search_lanes <= count; i += search_lanes) {
-    if (alike)
-      for (std::size_t l = 0; l < search_lanes; ++l) visit(l, i + l, 1.0f);
-    else
-      for (std::size_t l = 0; l < search_lanes; ++l) visit(l, i + l, h[i + l]);
+  for (; i + search_lanes <= count; i += search_lanes) chunk(w + i, h == nullptr ? ones : h + i);
+  if (i < count) {  // absent weights count nothing
+    float last[search_lanes] = {}, importance[search_lanes] = {};
+    std::copy_n(w + i, count - i, last);
+    std::copy_n(h == nullptr ? ones : h + i, count - i, importance);
+    chunk(last, importance);
   }
-  for (std::size_t l = 0; i < count; ++i, ++l) visit(l, i, alike ? 1.0f : h[i]);
 }
 
 inline double sum(const double (&partial)[search_lanes]) noexcept {

@@ -3,6 +3,7 @@
 /// @file
 /// Little-endian fields of packed formats, at any alignment.
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -44,10 +45,13 @@ QWHA_ALWAYS_INLINE constexpr void store_scalar(std::byte* p, float value) noexce
     store_bytes<4>(p, std::bit_cast<std::uint32_t>(value));
 }
 
-/// Nearest integer, ties to even, of 0 <= x < 2^22: the low bits of x + 2^23. Needs no instruction set and survives
-/// -ffast-math.
-QWHA_ALWAYS_INLINE constexpr std::uint32_t round_to_unsigned(float x) noexcept {
-  return std::bit_cast<std::uint32_t>(x + 0x1p23f) & 0x3fffffu;
+/// Nearest whole number, ties to even, of x cut to 0 … top, where 0 < top < 2^22; NaN becomes one of the ends. Floats
+/// that are not negative are ordered as their bits, so the cuts are of integers, which compilers make vectors of; the
+/// number is then the low bits of t + 2^23, which needs no instruction set and survives -ffast-math.
+QWHA_ALWAYS_INLINE constexpr std::int32_t round_to_code(float x, float top) noexcept {
+  const std::int32_t not_negative = std::max(std::bit_cast<std::int32_t>(x), 0);
+  const float t = std::bit_cast<float>(std::min(not_negative, std::bit_cast<std::int32_t>(top)));
+  return std::bit_cast<std::int32_t>(t + 0x1p23f) & 0x3fffff;
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail

@@ -44,7 +44,8 @@ QWHA_ALWAYS_INLINE constexpr std::uint8_t e4m3_code(float x) noexcept {
   const std::uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<std::uint8_t>(sign | 0x7fu);
   const float a = std::min(std::bit_cast<float>(magnitude), 448.0f);
-  if (a < 0x1p-6f) return static_cast<std::uint8_t>(sign | detail::round_to_unsigned(a * 0x1p9f));
+  if (a < 0x1p-6f)
+    return static_cast<std::uint8_t>(sign | static_cast<std::uint32_t>(detail::round_to_code(a * 0x1p9f, 8.0f)));
   const std::uint32_t f = std::bit_cast<std::uint32_t>(a) - ((127u - 7u) << 23);
   return static_cast<std::uint8_t>(sign | ((f + 0x7ffffu + ((f >> 20) & 1u)) >> 20));
 }

@@ -56,8 +56,8 @@ nf4_group fit_nf4(const group_data& data, grid_search search) noexcept {
   const float largest = std::max(largest_magnitude(data.weights), FLT_MIN);
   if (search == grid_search::min_max) return {largest};
   best_group<Q> best(data, {largest});
-  constexpr int steps = 50;  // factors 0.99 … 0.50
-  for (int i = 1; i <= steps; ++i) best.offer({std::max(largest * (1.0f - 0.01f * static_cast<float>(i)), FLT_MIN)});
+  constexpr int steps = 25;  // factors 0.98 … 0.50
+  for (int i = 1; i <= steps; ++i) best.offer({std::max(largest * (1.0f - 0.02f * static_cast<float>(i)), FLT_MIN)});
   bool better = true;
   for (int round = 0; better && round < 10; ++round) {
     const float absmax = best.get().absmax * least_squares_factor<Q>(best.get(), data);
