@@ -240,11 +240,11 @@ void convert(std::string_view file, const tensor& t, std::size_t first, std::siz
   std::size_t done = 0;
   const bool known = with_encoding(t.dtype, [&]<class E>(E) { done = convert_elements<E>(t, first, count, out); }) ||
                      with_block_format(t.dtype, [&]<class Q>(Q) { done = convert_blocks<Q>(t, first, count, out); });
-  const auto where = [&] { return std::string(file) + ": tensor " + quoted_name(t.name); };
-  if (!known) throw format_error(where() + " is of type " + std::string(name(t.dtype)) + ", which cannot be converted");
+  const auto where = [&] { return joined(file, ": tensor ", quoted_name(t.name)); };
+  if (!known) throw format_error(joined(where(), " is of type ", name(t.dtype), ", which cannot be converted"));
   if (done != count)
-    throw value_error(where() + ": element " + std::to_string(first + done) + " does not fit an integer of " +
-                      std::to_string(8 * sizeof(T)) + (std::is_signed_v<T> ? " bits" : " bits without sign"));
+    throw value_error(joined(where(), ": element ", first + done, " does not fit an integer of ", 8 * sizeof(T),
+                             (std::is_signed_v<T> ? " bits" : " bits without sign")));
 }
 
 }  // namespace detail
@@ -264,9 +264,8 @@ void read_rows(std::string_view file, const tensor& t, std::size_t first, rows_v
   const std::size_t cols = t.cols();
   const std::size_t rows = t.rows();
   if (out.cols != cols || first > rows || out.rows > rows - first)
-    throw shape_error(std::string(file) + ": tensor " + quoted_name(t.name) + ": rows " + std::to_string(first) +
-                      " to " + std::to_string(first) + " + " + std::to_string(out.rows) + " of " +
-                      std::to_string(out.cols) + " columns were asked, its shape is " + shape_text(t.shape));
+    throw shape_error(joined(file, ": tensor ", quoted_name(t.name), ": rows ", first, " to ", first, " + ", out.rows,
+                             " of ", out.cols, " columns were asked, its shape is ", shape_text(t.shape)));
   const std::size_t block = info(t.dtype).block_size;
   if (cols % block == 0) {
     const std::size_t grain = std::max<std::size_t>(1, 65536 / std::max<std::size_t>(cols, 1));

@@ -51,6 +51,9 @@ constexpr std::size_t size_of(gguf_type t) noexcept {
   return i < sizes.size() ? sizes[i] : 0;
 }
 
+/// Bytes of a tensor's name. Source: ggml-org/ggml, include/ggml.h.
+inline constexpr std::size_t gguf_longest_name = 63;
+
 /// One metadata entry as it lies in the file.
 struct gguf_value {
   std::string_view key;
@@ -74,7 +77,7 @@ class gguf_cursor {
   std::size_t position() const noexcept { return position_; }
   std::size_t left() const noexcept { return bytes_.size() - position_; }
   [[noreturn]] void fail(const std::string& rule) const {
-    throw format_error(std::string(file_) + ": " + rule + " (at byte " + std::to_string(position_) + ")");
+    throw format_error(joined(file_, ": ", rule, " (at byte ", position_, ")"));
   }
   std::span<const std::byte> take(std::size_t count, const char* what) {
     if (count > left()) fail(std::string("the file ends inside ") + what);
@@ -88,7 +91,7 @@ class gguf_cursor {
   }
   std::string_view string(const char* what) {
     const auto length = number<std::uint64_t>(what);
-    if (length > left()) fail(std::string("the length of ") + what + " reaches past the end of the file");
+    if (length > left()) fail(joined("the length of ", what, " reaches past the end of the file"));
     const auto text = take(static_cast<std::size_t>(length), what);
     return {reinterpret_cast<const char*>(text.data()), text.size()};
   }
@@ -214,7 +217,7 @@ class gguf_file {
   template <class T>
   T value(std::string_view key) const {
     const auto it = by_key_.find(key);
-    if (it == by_key_.end()) throw format_error(file() + ": has no metadata key " + quoted_name(key));
+    if (it == by_key_.end()) throw format_error(joined(file(), ": has no metadata key ", quoted_name(key)));
     const gguf_value& v = values_[it->second];
     if constexpr (detail::is_vector<T>) {
       if (!v.is_array) wrong_type(v);
@@ -235,14 +238,13 @@ class gguf_file {
 
  private:
   static constexpr std::size_t longest = std::size_t{1} << 30;  ///< of a string or an array, as in ggml
-  static constexpr std::size_t longest_name = 63;               ///< bytes of a tensor's name, as in ggml
 
   gguf_file() = default;
 
   [[noreturn]] void wrong_type(const gguf_value& v) const {
-    throw format_error(file() + ": metadata key " + quoted_name(v.key) + " holds " +
-                       (v.is_array ? "an array of " : "") + std::string(io::name(v.type)) +
-                       ", which is not of the type wanted or out of its range");
+    throw format_error(joined(file(), ": metadata key ", quoted_name(v.key), " holds ",
+                              (v.is_array ? "an array of " : ""), io::name(v.type),
+                              ", which is not of the type wanted or out of its range"));
   }
 
   /// The next element of `rest` as T; false when it is of another kind or does not fit.
@@ -275,11 +277,11 @@ class gguf_file {
   void parse(const std::string& file, std::span<const std::byte> bytes) {
     detail::gguf_cursor in(file, bytes);
     if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0)
-      throw format_error(file + ": does not start with \"GGUF\"");
+      throw format_error(joined(file, ": does not start with \"GGUF\""));
     in.take(4, "the magic");
     const auto version = in.number<std::uint32_t>("the version");
     if (version != 0 && (version & 0xffffu) == 0) in.fail("is big-endian, only little-endian files are read");
-    if (version != 2 && version != 3) in.fail("has version " + std::to_string(version) + ", only 2 and 3 are read");
+    if (version != 2 && version != 3) in.fail(joined("has version ", version, ", only 2 and 3 are read"));
     const auto tensor_count = in.number<std::uint64_t>("the number of tensors");
     const auto value_count = in.number<std::uint64_t>("the number of metadata entries");
     // The shortest entry has an 8-byte length and a byte of key, a 4-byte type and a byte of value; the shortest tensor
@@ -295,29 +297,30 @@ class gguf_file {
     v.key = in.string("a metadata key");
     if (v.key.empty()) in.fail("has an empty metadata key");
     v.type = gguf_type{in.number<std::int32_t>("a metadata type")};
-    const std::string what = "metadata key " + quoted_name(v.key);
+    const std::string what = joined("metadata key ", quoted_name(v.key));
     if (v.type == gguf_type::array) {
       v.is_array = true;
       v.type = gguf_type{in.number<std::int32_t>("an array's element type")};
       const auto count = in.number<std::uint64_t>("an array's length");
-      if (v.type == gguf_type::array) in.fail(what + ": arrays of arrays are not allowed");
+      if (v.type == gguf_type::array) in.fail(joined(what, ": arrays of arrays are not allowed"));
       const std::size_t smallest = v.type == gguf_type::string ? 8 : size_of(v.type);
-      if (smallest == 0) in.fail(what + " has an unknown element type");
+      if (smallest == 0) in.fail(joined(what, " has an unknown element type"));
       if (count > longest || count > in.left() / smallest)
-        in.fail(what + ": the array reaches past the end of the file");
+        in.fail(joined(what, ": the array reaches past the end of the file"));
       v.count = static_cast<std::size_t>(count);
     }
     const std::size_t begin = in.position();
     if (v.type == gguf_type::string) {
       const std::span<const std::byte> all = in.take(0, "a string");
       for (std::size_t i = 0; i < v.count; ++i)
-        if (in.string("a metadata string").size() > longest) in.fail(what + ": a string is longer than 2^30 bytes");
+        if (in.string("a metadata string").size() > longest)
+          in.fail(joined(what, ": a string is longer than 2^30 bytes"));
       v.bytes = {all.data(), in.position() - begin};
     } else {
-      if (size_of(v.type) == 0) in.fail(what + " has an unknown type");
+      if (size_of(v.type) == 0) in.fail(joined(what, " has an unknown type"));
       v.bytes = in.take(v.count * size_of(v.type), "a metadata value");
     }
-    if (!by_key_.emplace(v.key, values_.size()).second) in.fail(what + " appears twice");
+    if (!by_key_.emplace(v.key, values_.size()).second) in.fail(joined(what, " appears twice"));
     values_.push_back(v);
   }
 
@@ -331,34 +334,32 @@ class gguf_file {
     for (std::size_t i = 0; i < count; ++i) {
       tensor t;
       t.name = in.string("a tensor's name");
-      const std::string what = "tensor " + quoted_name(t.name);
-      if (t.name.empty() || t.name.size() > longest_name) in.fail(what + ": names have 1 to 63 bytes");
+      const std::string what = joined("tensor ", quoted_name(t.name));
+      if (t.name.empty() || t.name.size() > gguf_longest_name) in.fail(joined(what, ": names have 1 to 63 bytes"));
       const auto rank = in.number<std::uint32_t>("a tensor's rank");
-      if (rank > 4) in.fail(what + " has " + std::to_string(rank) + " dimensions, at most 4 are allowed");
+      if (rank > 4) in.fail(joined(what, " has ", rank, " dimensions, at most 4 are allowed"));
       std::uint64_t elements = 1;
       for (std::uint32_t d = 0; d < rank; ++d) {
         const auto extent = in.number<std::int64_t>("a tensor's shape");
         constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-        if (extent < 0) in.fail(what + " has a negative dimension");
+        if (extent < 0) in.fail(joined(what, " has a negative dimension"));
         const auto e = static_cast<std::uint64_t>(extent);
-        if (e != 0 && elements > most / e) in.fail(what + ": the number of elements overflows");
+        if (e != 0 && elements > most / e) in.fail(joined(what, ": the number of elements overflows"));
         elements *= e;
         t.shape.insert(t.shape.begin(), static_cast<std::size_t>(e));
       }
       const auto id = in.number<std::int32_t>("a tensor's type");
       const std::optional<dtype> type = dtype_of_ggml(id);
-      if (!type) in.fail(what + " has the unknown type " + std::to_string(id));
+      if (!type) in.fail(joined(what, " has the unknown type ", id));
       t.dtype = *type;
       if (t.cols() % info(t.dtype).block_size != 0)
-        in.fail(what + ": rows of " + std::to_string(t.cols()) + " elements are not whole blocks of " +
-                std::string(name(t.dtype)));
+        in.fail(joined(what, ": rows of ", t.cols(), " elements are not whole blocks of ", name(t.dtype)));
       const std::optional<std::size_t> size = bytes_of(t.dtype, static_cast<std::size_t>(elements));
-      if (!size) in.fail(what + ": the number of bytes overflows");
+      if (!size) in.fail(joined(what, ": the number of bytes overflows"));
       const auto offset = in.number<std::uint64_t>("a tensor's offset");
       if (offset != data_size)
-        in.fail(what + " has offset " + std::to_string(offset) + ", but the tensors before it end at " +
-                std::to_string(data_size));
-      if (*size > bytes.size() || data_size > bytes.size()) in.fail(what + " reaches past the end of the file");
+        in.fail(joined(what, " has offset ", offset, ", but the tensors before it end at ", data_size));
+      if (*size > bytes.size() || data_size > bytes.size()) in.fail(joined(what, " reaches past the end of the file"));
       data_size += padded(*size, alignment);
       sizes.push_back(*size);
       tensors.push_back(std::move(t));
@@ -366,7 +367,7 @@ class gguf_file {
     std::size_t begin = padded(in.position(), alignment);
     for (std::size_t i = 0; i < count; ++i) {
       if (begin > bytes.size() || sizes[i] > bytes.size() - begin)
-        in.fail("tensor " + quoted_name(tensors[i].name) + " reaches past the end of the file");
+        in.fail(joined("tensor ", quoted_name(tensors[i].name), " reaches past the end of the file"));
       tensors[i].bytes = bytes.subspan(begin, sizes[i]);
       begin += padded(sizes[i], alignment);
     }
@@ -413,8 +414,8 @@ template <class Q>
 quantized_matrix<Q> gguf_matrix(const gguf_file& file, std::string_view name) {
   const tensor& t = file.at(name);
   if (dtype_of<Q>() != t.dtype)
-    throw format_error(file.file() + ": tensor " + quoted_name(name) + " is of type " + std::string(io::name(t.dtype)) +
-                       ", not " + std::string(Q::name()));
+    throw format_error(
+        joined(file.file(), ": tensor ", quoted_name(name), " is of type ", io::name(t.dtype), ", not ", Q::name()));
   return quantized_matrix<Q>::refer(t.rows(), t.cols(), t.bytes);
 }
 

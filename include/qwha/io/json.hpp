@@ -24,15 +24,13 @@ namespace qwha::io::inline QWHA_ISA {
 ///         `deepest` levels
 inline nlohmann::json parse_json(std::string_view file, std::string_view text, int deepest = 64) {
   using json = nlohmann::json;
-  if (text.find('\0') != std::string_view::npos)
-    throw format_error(std::string(file) + ": holds a zero byte, so is no JSON");
+  if (text.find('\0') != std::string_view::npos) throw format_error(joined(file, ": holds a zero byte, so is no JSON"));
   std::vector<std::unordered_set<std::string>> keys;
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     switch (event) {
       case json::parse_event_t::object_start:
       case json::parse_event_t::array_start:
-        if (depth >= deepest)
-          throw format_error(std::string(file) + ": JSON nested deeper than " + std::to_string(deepest) + " levels");
+        if (depth >= deepest) throw format_error(joined(file, ": JSON nested deeper than ", deepest, " levels"));
         if (event == json::parse_event_t::object_start) keys.emplace_back();
         break;
       case json::parse_event_t::object_end:
@@ -40,8 +38,8 @@ inline nlohmann::json parse_json(std::string_view file, std::string_view text, i
         break;
       case json::parse_event_t::key:
         if (!keys.back().insert(parsed.get_ref<const std::string&>()).second)
-          throw format_error(std::string(file) + ": JSON key " + quoted_name(parsed.get_ref<const std::string&>()) +
-                             " appears twice in one object");
+          throw format_error(joined(file, ": JSON key ", quoted_name(parsed.get_ref<const std::string&>()),
+                                    " appears twice in one object"));
         break;
       default:
         break;
@@ -51,7 +49,7 @@ inline nlohmann::json parse_json(std::string_view file, std::string_view text, i
   try {
     return json::parse(text.begin(), text.end(), check);
   } catch (const json::exception& e) {
-    throw format_error(std::string(file) + ": bad JSON: " + e.what());
+    throw format_error(joined(file, ": bad JSON: ", e.what()));
   }
 }
 

@@ -6,55 +6,20 @@
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
-#include <limits>
 #include <span>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
+#include <qwha/io/posix.hpp>
 
-#if __has_include(<sys/mman.h>) && __has_include(<unistd.h>)
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#define QWHA_HAS_MMAP 1
-#else
+#if !QWHA_HAS_POSIX_FILES
 #include <fstream>
 #include <vector>
-#define QWHA_HAS_MMAP 0
 #endif
 
 namespace qwha::io::inline QWHA_ISA {
-
-namespace detail {
-
-[[noreturn]] inline void throw_io_error(const std::filesystem::path& path, const char* what, int error_number) {
-  throw io_error(path.string() + ": cannot " + what + ": " + std::generic_category().message(error_number));
-}
-
-#if QWHA_HAS_MMAP
-/// A file descriptor that closes itself.
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-  /// Closes now; false (and errno) when the system reports that a write failed late.
-  bool close() noexcept { return ::close(std::exchange(fd_, -1)) == 0; }
-
- private:
-  int fd_;
-};
-#endif
-
-}  // namespace detail
 
 /// All bytes of a regular file. Move only; the bytes stay where they are when the object moves.
 /// The file must not be made shorter while it is mapped: the system then ends the process (SIGBUS) at the next read.
@@ -64,13 +29,13 @@ class mapped_file {
   /// Cost: no read; pages come when they are touched.
   /// @throws io_error that names the path and the system's reason
   explicit mapped_file(const std::filesystem::path& path) {
-#if QWHA_HAS_MMAP
+#if QWHA_HAS_POSIX_FILES
     const detail::descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) detail::throw_io_error(path, "open", errno);
+    if (!file) detail::throw_io_error(path, "open", errno);
     struct ::stat facts = {};
     if (::fstat(file.get(), &facts) != 0) detail::throw_io_error(path, "read its size", errno);
     if (S_ISDIR(facts.st_mode)) detail::throw_io_error(path, "read", EISDIR);
-    if (!S_ISREG(facts.st_mode)) throw io_error(path.string() + ": cannot map: not a regular file");
+    if (!S_ISREG(facts.st_mode)) throw io_error(joined(path.string(), ": cannot map: not a regular file"));
     size_ = static_cast<std::size_t>(facts.st_size);
     if (size_ == 0) return;
     void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
@@ -80,7 +45,7 @@ class mapped_file {
     std::ifstream file(path, std::ios::binary | std::ios::ate);
     if (!file) detail::throw_io_error(path, "open", errno);
     const std::streamoff end = file.tellg();
-    if (end < 0) throw io_error(path.string() + ": cannot read its size");
+    if (end < 0) throw io_error(joined(path.string(), ": cannot read its size"));
     copy_.resize(static_cast<std::size_t>(end));
     file.seekg(0);
     if (!file.read(reinterpret_cast<char*>(copy_.data()), end)) detail::throw_io_error(path, "read", errno);
@@ -94,7 +59,7 @@ class mapped_file {
     return *this;
   }
   ~mapped_file() {
-#if QWHA_HAS_MMAP
+#if QWHA_HAS_POSIX_FILES
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 #endif
   }
@@ -105,14 +70,14 @@ class mapped_file {
   void swap(mapped_file& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
-#if !QWHA_HAS_MMAP
+#if !QWHA_HAS_POSIX_FILES
     std::swap(copy_, other.copy_);
 #endif
   }
 
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-#if !QWHA_HAS_MMAP
+#if !QWHA_HAS_POSIX_FILES
   std::vector<std::byte> copy_;
 #endif
 };

@@ -1,15 +1,32 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// Names from files inside error messages: files may be hostile, terminals should not notice.
+/// Text of error messages. Names come from files that may be hostile; terminals should not notice.
 
+#include <concepts>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <qwha/base/config.hpp>
 
 namespace qwha::io::inline QWHA_ISA {
+
+/// Texts and integers one after another.
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+  std::string text;
+  const auto append = [&](const auto& part) {
+    if constexpr (std::integral<std::remove_cvref_t<decltype(part)>>) {
+      text.append(std::to_string(part));
+    } else {
+      text.append(std::string_view(part));
+    }
+  };
+  (append(parts), ...);
+  return text;
+}
 
 /// `text` between single quotes: at most 120 bytes of it, control characters and quotes as \xNN.
 inline std::string quoted_name(std::string_view text) {
@@ -26,7 +43,8 @@ inline std::string quoted_name(std::string_view text) {
       out += digits[byte & 15];
     }
   }
-  return out + (text.size() > longest ? "…'" : "'");
+  out += text.size() > longest ? "…'" : "'";
+  return out;
 }
 
 }  // namespace qwha::io::inline QWHA_ISA

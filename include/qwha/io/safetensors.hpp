@@ -71,7 +71,7 @@ class safetensors_header {
     } else if (place_ == place::top_value) {
       place_ = in_metadata_ ? place::metadata : place::entry;
     } else {
-      return fail("an object where " + wanted() + " belongs");
+      return fail(joined("an object where ", wanted(), " belongs"));
     }
     return true;
   }
@@ -87,7 +87,7 @@ class safetensors_header {
         place_ = place::top_value;
         return true;
       case place::metadata:
-        if (metadata.contains(k)) return fail("the metadata key " + quoted_name(k) + " appears twice");
+        if (metadata.contains(k)) return fail(joined("the metadata key ", quoted_name(k), " appears twice"));
         metadata_key_ = std::move(k);
         place_ = place::metadata_value;
         return true;
@@ -96,7 +96,7 @@ class safetensors_header {
         if (k == "dtype") return field(e.has_dtype, place::dtype, k);
         if (k == "shape") return field(e.has_shape, place::shape, k);
         if (k == "data_offsets") return field(e.has_offsets, place::offsets, k);
-        return fail(entry_name() + " has the unknown field " + quoted_name(k));
+        return fail(joined(entry_name(), " has the unknown field ", quoted_name(k)));
       }
     }
   }
@@ -108,7 +108,7 @@ class safetensors_header {
       entries.back().dtype = std::move(s);
       place_ = place::entry;
     } else {
-      return fail("a string where " + wanted() + " belongs");
+      return fail(joined("a string where ", wanted(), " belongs"));
     }
     return true;
   }
@@ -118,7 +118,7 @@ class safetensors_header {
     } else if (place_ == place::offsets) {
       place_ = place::in_offsets;
     } else {
-      return fail("an array where " + wanted() + " belongs");
+      return fail(joined("an array where ", wanted(), " belongs"));
     }
     return true;
   }
@@ -127,16 +127,17 @@ class safetensors_header {
     if (place_ == place::in_shape) {
       entries.back().shape.push_back(static_cast<std::size_t>(n));
     } else if (place_ == place::in_offsets) {
-      if (entries.back().offsets.size() == 2) return fail(entry_name() + ": \"data_offsets\" must hold two numbers");
+      if (entries.back().offsets.size() == 2)
+        return fail(joined(entry_name(), ": \"data_offsets\" must hold two numbers"));
       entries.back().offsets.push_back(static_cast<std::size_t>(n));
     } else {
-      return fail("a number where " + wanted() + " belongs");
+      return fail(joined("a number where ", wanted(), " belongs"));
     }
     return true;
   }
   bool end_array() {
     if (place_ == place::in_offsets && entries.back().offsets.size() != 2)
-      return fail(entry_name() + ": \"data_offsets\" must hold two numbers");
+      return fail(joined(entry_name(), ": \"data_offsets\" must hold two numbers"));
     place_ = place::entry;
     return true;
   }
@@ -144,20 +145,20 @@ class safetensors_header {
     if (place_ == place::entry) {
       const safetensors_entry& e = entries.back();
       if (!e.has_dtype || !e.has_shape || !e.has_offsets)
-        return fail(entry_name() + " lacks one of \"dtype\", \"shape\" and \"data_offsets\"");
+        return fail(joined(entry_name(), " lacks one of \"dtype\", \"shape\" and \"data_offsets\""));
     }
     place_ = place_ == place::top ? place::outside : place::top;
     return true;
   }
-  bool null() { return fail("null where " + wanted() + " belongs"); }
-  bool boolean(bool) { return fail("a truth value where " + wanted() + " belongs"); }
-  bool number_integer(number_integer_t) { return fail("a negative number where " + wanted() + " belongs"); }
+  bool null() { return fail(joined("null where ", wanted(), " belongs")); }
+  bool boolean(bool) { return fail(joined("a truth value where ", wanted(), " belongs")); }
+  bool number_integer(number_integer_t) { return fail(joined("a negative number where ", wanted(), " belongs")); }
   bool number_float(number_float_t, const string_t&) {
-    return fail("a number that is no 64-bit integer where " + wanted() + " belongs");
+    return fail(joined("a number that is no 64-bit integer where ", wanted(), " belongs"));
   }
   bool binary(binary_t&) { return fail("binary data"); }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) {
-    return fail("bad JSON or UTF-8 at byte " + std::to_string(position));
+    return fail(joined("bad JSON or UTF-8 at byte ", position));
   }
 
  private:
@@ -180,25 +181,25 @@ class safetensors_header {
     return false;
   }
   bool field(bool& seen, place next, const std::string& k) {
-    if (std::exchange(seen, true)) return fail(entry_name() + " has the field " + quoted_name(k) + " twice");
+    if (std::exchange(seen, true)) return fail(joined(entry_name(), " has the field ", quoted_name(k), " twice"));
     place_ = next;
     return true;
   }
-  std::string entry_name() const { return "tensor " + quoted_name(entries.back().name); }
+  std::string entry_name() const { return joined("tensor ", quoted_name(entries.back().name)); }
   std::string wanted() const {
     switch (place_) {
       case place::metadata_value:
-        return "the text of metadata key " + quoted_name(metadata_key_);
+        return joined("the text of metadata key ", quoted_name(metadata_key_));
       case place::dtype:
-        return "the dtype of " + entry_name();
+        return joined("the dtype of ", entry_name());
       case place::shape:
-        return "the shape of " + entry_name();
+        return joined("the shape of ", entry_name());
       case place::offsets:
-        return "the data_offsets of " + entry_name();
+        return joined("the data_offsets of ", entry_name());
       case place::in_shape:
-        return "a dimension of " + entry_name();
+        return joined("a dimension of ", entry_name());
       case place::in_offsets:
-        return "an offset of " + entry_name();
+        return joined("an offset of ", entry_name());
       default:
         return "an object";
     }
@@ -280,19 +281,20 @@ class safetensors_file {
   void open_index(const std::filesystem::path& path) {
     const std::string file = path.string();
     const mapped_file map(path);
-    if (map.bytes().size() > safetensors_header_limit) throw format_error(file + ": the index is longer than 100 MB");
+    if (map.bytes().size() > safetensors_header_limit)
+      throw format_error(joined(file, ": the index is longer than 100 MB"));
     const nlohmann::json index = parse_json(file, map.bytes());
     const auto weights = index.is_object() ? index.find("weight_map") : index.end();
     if (!index.is_object() || weights == index.end() || !weights->is_object())
-      throw format_error(file + ": has no object \"weight_map\"");
+      throw format_error(joined(file, ": has no object \"weight_map\""));
     std::map<std::string, std::vector<std::string>> shards;  // file name → tensors that it must have
     for (const auto& [name, shard] : weights->items()) {
       if (!shard.is_string())
-        throw format_error(file + ": the shard of tensor " + quoted_name(name) + " is not a string");
+        throw format_error(joined(file, ": the shard of tensor ", quoted_name(name), " is not a string"));
       const std::string& shard_name = shard.get_ref<const std::string&>();
       if (!plain_file_name(shard_name))
-        throw format_error(file + ": the shard of tensor " + quoted_name(name) + ", " + quoted_name(shard_name) +
-                           ", is not a plain file name");
+        throw format_error(joined(file, ": the shard of tensor ", quoted_name(name), ", ", quoted_name(shard_name),
+                                  ", is not a plain file name"));
       shards[shard_name].push_back(name);
     }
     std::vector<tensor> all;
@@ -302,8 +304,8 @@ class safetensors_file {
       const tensor_table table(shard, tensors);
       for (const std::string& name : names)
         if (table.find(name) == nullptr)
-          throw format_error(file + ": tensor " + quoted_name(name) + " is not in " + quoted_name(shard) +
-                             " as the index says");
+          throw format_error(
+              joined(file, ": tensor ", quoted_name(name), " is not in ", quoted_name(shard), " as the index says"));
       all.insert(all.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
     }
     table_ = tensor_table(file, std::move(all));  // refuses a tensor in two shards
@@ -315,7 +317,7 @@ class safetensors_file {
   }
 
   void parse(const std::string& file, std::span<const std::byte> bytes, std::vector<tensor>& tensors) {
-    const auto fail = [&](const std::string& rule) { throw format_error(file + ": " + rule); };
+    const auto fail = [&](const std::string& rule) { throw format_error(joined(file, ": ", rule)); };
     if (bytes.size() < 8) fail("is shorter than the 8 bytes of a header's length");
     const auto stated = detail::load<std::uint64_t>(bytes.data());
     if (stated > safetensors_header_limit) fail("the header is longer than 100 MB");
@@ -326,7 +328,7 @@ class safetensors_file {
     if (std::memchr(text, 0, length) != nullptr) fail("the header holds a zero byte");
 
     detail::safetensors_header header;
-    if (!nlohmann::json::sax_parse(text, text + length, &header)) fail("bad header: " + header.failure);
+    if (!nlohmann::json::sax_parse(text, text + length, &header)) fail(joined("bad header: ", header.failure));
     metadata_.merge(header.metadata);
     place(file, bytes.subspan(8 + length), header.entries, tensors);
   }
@@ -340,14 +342,14 @@ class safetensors_file {
     tensors.reserve(entries.size());
     for (detail::safetensors_entry& e : entries) {
       const auto fail = [&](const std::string& rule) {
-        throw format_error(file + ": tensor " + quoted_name(e.name) + ": " + rule);
+        throw format_error(joined(file, ": tensor ", quoted_name(e.name), ": ", rule));
       };
       const std::optional<dtype> type = dtype_of_safetensors(e.dtype);
-      if (!type) fail("unknown dtype " + quoted_name(e.dtype));
+      if (!type) fail(joined("unknown dtype ", quoted_name(e.dtype)));
       if (e.offsets[1] < e.offsets[0]) fail("the data ends before it begins");
       if (e.offsets[0] != end)
-        fail("the data begins at " + std::to_string(e.offsets[0]) + ", but the data before it ends at " +
-             std::to_string(end) + ": there must be neither holes nor overlaps");
+        fail(joined("the data begins at ", e.offsets[0], ", but the data before it ends at ", end,
+                    ": there must be neither holes nor overlaps"));
       std::size_t count = 1;
       for (const std::size_t extent : e.shape) {
         if (extent != 0 && count > std::numeric_limits<std::size_t>::max() / extent)
@@ -355,19 +357,18 @@ class safetensors_file {
         count *= extent;
       }
       if (count % info(*type).block_size != 0)
-        fail("the shape " + shape_text(e.shape) + " of " + e.dtype + " does not fill whole bytes");
+        fail(joined("the shape ", shape_text(e.shape), " of ", e.dtype, " does not fill whole bytes"));
       const std::optional<std::size_t> size = bytes_of(*type, count);
       if (!size) fail("the number of bytes overflows");
       if (*size != e.offsets[1] - e.offsets[0])
-        fail("the shape " + shape_text(e.shape) + " of " + e.dtype + " takes " + std::to_string(*size) +
-             " bytes, the data has " + std::to_string(e.offsets[1] - e.offsets[0]));
+        fail(joined("the shape ", shape_text(e.shape), " of ", e.dtype, " takes ", *size, " bytes, the data has ",
+                    e.offsets[1] - e.offsets[0]));
       end = e.offsets[1];
       if (end > buffer.size()) fail("the data reaches past the end of the file");
       tensors.push_back({std::move(e.name), *type, std::move(e.shape), buffer.subspan(end - *size, *size)});
     }
     if (end != buffer.size())
-      throw format_error(file + ": " + std::to_string(buffer.size() - end) +
-                         " bytes after the last tensor belong to none");
+      throw format_error(joined(file, ": ", buffer.size() - end, " bytes after the last tensor belong to none"));
   }
 
   std::vector<std::shared_ptr<const mapped_file>> maps_;

@@ -4,16 +4,20 @@
 /// A tensor as it lies in a file: name, type, shape and bytes; and the table of all tensors of a file.
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
+#include <qwha/base/float16.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/message.hpp>
 
@@ -43,6 +47,21 @@ struct tensor {
   }
 };
 
+/// The `dtype` of a C++ type.
+template <class T>
+constexpr dtype dtype_of_element() noexcept {
+  if constexpr (std::is_same_v<T, float>) return dtype::f32;
+  if constexpr (std::is_same_v<T, double>) return dtype::f64;
+  if constexpr (std::is_same_v<T, half>) return dtype::f16;
+  if constexpr (std::is_same_v<T, bfloat16>) return dtype::bf16;
+  if constexpr (std::is_same_v<T, bool>) return dtype::boolean;
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+    constexpr dtype with_sign[] = {dtype::i8, dtype::i16, dtype::i32, dtype::i64};
+    constexpr dtype without[] = {dtype::u8, dtype::u16, dtype::u32, dtype::u64};
+    return (std::is_signed_v<T> ? with_sign : without)[std::bit_width(sizeof(T)) - 1];
+  }
+}
+
 }  // namespace qwha::io
 
 namespace qwha::io::inline QWHA_ISA {
@@ -50,8 +69,34 @@ namespace qwha::io::inline QWHA_ISA {
 /// "[262144, 640]"
 inline std::string shape_text(std::span<const std::size_t> shape) {
   std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += joined(i == 0 ? "" : ", ", shape[i]);
+  return text += "]";
+}
+
+/// A tensor of values in memory, to be written; refers to them.
+/// @throws shape_error when their number is not that of the shape
+template <class T>
+tensor tensor_of(std::string name, std::vector<std::size_t> shape, std::span<const T> values) {
+  tensor t{std::move(name), dtype_of_element<T>(), std::move(shape), std::as_bytes(values)};
+  if (t.size() != values.size())
+    throw shape_error(
+        joined("tensor ", quoted_name(t.name), " of shape ", shape_text(t.shape), " got ", values.size(), " values"));
+  return t;
+}
+
+/// The bytes that the shape asks for. @throws format_error when that is not what the tensor has
+inline std::size_t checked_size(const std::string& file, const tensor& t) {
+  std::size_t count = 1;
+  for (const std::size_t extent : t.shape) {
+    if (extent != 0 && count > static_cast<std::size_t>(-1) / extent)
+      throw format_error(joined(file, ": tensor ", quoted_name(t.name), ": the number of elements overflows"));
+    count *= extent;
+  }
+  const std::optional<std::size_t> size = bytes_of(t.dtype, count);
+  if (size != t.bytes.size())
+    throw format_error(joined(file, ": tensor ", quoted_name(t.name), ": the shape ", shape_text(t.shape), " of ",
+                              name(t.dtype), " does not fit ", t.bytes.size(), " bytes"));
+  return *size;
 }
 
 /// The tensors of a file in file order, found by name.
@@ -67,7 +112,7 @@ class tensor_table {
               [this](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
     for (std::size_t i = 1; i < by_name_.size(); ++i)
       if (tensors_[by_name_[i - 1]].name == tensors_[by_name_[i]].name)
-        throw format_error(file_ + ": two tensors are named " + quoted_name(tensors_[by_name_[i]].name));
+        throw format_error(joined(file_, ": two tensors are named ", quoted_name(tensors_[by_name_[i]].name)));
   }
 
   const std::string& file() const noexcept { return file_; }
@@ -80,7 +125,7 @@ class tensor_table {
   }
   const tensor& at(std::string_view name) const {
     if (const tensor* t = find(name)) return *t;
-    throw format_error(file_ + ": has no tensor named " + quoted_name(name));
+    throw format_error(joined(file_, ": has no tensor named ", quoted_name(name)));
   }
   std::vector<std::string> names() const {
     std::vector<std::string> names;
