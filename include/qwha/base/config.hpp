@@ -20,16 +20,19 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define QWHA_ALWAYS_INLINE inline __attribute__((always_inline))
 #define QWHA_NOINLINE __attribute__((noinline))
+#define QWHA_NO_SANITIZE __attribute__((no_sanitize("address", "undefined")))
 #define QWHA_RESTRICT __restrict__
 #define QWHA_HAS_VECTOR_EXTENSIONS 1
 #elif defined(_MSC_VER)
 #define QWHA_ALWAYS_INLINE __forceinline
 #define QWHA_NOINLINE __declspec(noinline)
+#define QWHA_NO_SANITIZE
 #define QWHA_RESTRICT __restrict
 #define QWHA_HAS_VECTOR_EXTENSIONS 0
 #else
 #define QWHA_ALWAYS_INLINE inline
 #define QWHA_NOINLINE
+#define QWHA_NO_SANITIZE
 #define QWHA_RESTRICT
 #define QWHA_HAS_VECTOR_EXTENSIONS 0
 #endif
@@ -40,6 +43,8 @@
 #else
 #define QWHA_GCC 0
 #endif
+
+#define QWHA_KERNEL_INLINE QWHA_ALWAYS_INLINE QWHA_NO_SANITIZE
 
 // --- what this file is compiled for -------------------------------------------------------------------------------
 

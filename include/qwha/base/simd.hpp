@@ -35,14 +35,14 @@ struct vec<T, 1> {
   static constexpr std::size_t size = 1;
   T v;
 
-  static QWHA_ALWAYS_INLINE vec splat(T x) noexcept { return {x}; }
-  static QWHA_ALWAYS_INLINE vec load(const T* p) noexcept { return {*p}; }
-  QWHA_ALWAYS_INLINE void store(T* p) const noexcept { *p = v; }
-  QWHA_ALWAYS_INLINE T operator[](std::size_t) const noexcept { return v; }
-  friend QWHA_ALWAYS_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
+  static QWHA_KERNEL_INLINE vec splat(T x) noexcept { return {x}; }
+  static QWHA_KERNEL_INLINE vec load(const T* p) noexcept { return {*p}; }
+  QWHA_KERNEL_INLINE void store(T* p) const noexcept { *p = v; }
+  QWHA_KERNEL_INLINE T operator[](std::size_t) const noexcept { return v; }
+  friend QWHA_KERNEL_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
 };
 
 #if QWHA_HAS_VECTOR_EXTENSIONS
@@ -55,19 +55,19 @@ struct vec {
   static constexpr std::size_t size = W;
   native_type v;
 
-  static QWHA_ALWAYS_INLINE vec splat(T x) noexcept { return {x - native_type{}}; }
+  static QWHA_KERNEL_INLINE vec splat(T x) noexcept { return {x - native_type{}}; }
   /// Any alignment.
-  static QWHA_ALWAYS_INLINE vec load(const T* p) noexcept {
+  static QWHA_KERNEL_INLINE vec load(const T* p) noexcept {
     vec r;
     std::memcpy(&r.v, p, sizeof(r.v));
     return r;
   }
-  QWHA_ALWAYS_INLINE void store(T* p) const noexcept { std::memcpy(static_cast<void*>(p), &v, sizeof(v)); }
-  QWHA_ALWAYS_INLINE T operator[](std::size_t i) const noexcept { return v[i]; }
-  friend QWHA_ALWAYS_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
-  friend QWHA_ALWAYS_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
+  QWHA_KERNEL_INLINE void store(T* p) const noexcept { std::memcpy(static_cast<void*>(p), &v, sizeof(v)); }
+  QWHA_KERNEL_INLINE T operator[](std::size_t i) const noexcept { return v[i]; }
+  friend QWHA_KERNEL_INLINE vec operator+(vec a, vec b) noexcept { return {a.v + b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator-(vec a, vec b) noexcept { return {a.v - b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator*(vec a, vec b) noexcept { return {a.v * b.v}; }
+  friend QWHA_KERNEL_INLINE vec operator-(vec a) noexcept { return {-a.v}; }
 };
 
 #endif
@@ -75,7 +75,7 @@ struct vec {
 /// a b + c, fused where this file's compiler contracts products and sums (its default), else with two roundings.
 /// Both give the same bits where the product is exact, which is all that the transforms rely on.
 template <class T, std::size_t W>
-QWHA_ALWAYS_INLINE vec<T, W> fma(vec<T, W> a, vec<T, W> b, vec<T, W> c) noexcept {
+QWHA_KERNEL_INLINE vec<T, W> fma(vec<T, W> a, vec<T, W> b, vec<T, W> c) noexcept {
   return {a.v * b.v + c.v};
 }
 
@@ -83,11 +83,11 @@ namespace detail {
 
 #if QWHA_HAS_VECTOR_EXTENSIONS
 template <std::size_t H, class T, std::size_t W, std::size_t... I>
-QWHA_ALWAYS_INLINE vec<T, W> swap_lanes_by(vec<T, W> a, std::index_sequence<I...>) noexcept {
+QWHA_KERNEL_INLINE vec<T, W> swap_lanes_by(vec<T, W> a, std::index_sequence<I...>) noexcept {
   return {__builtin_shufflevector(a.v, a.v, static_cast<int>(I ^ H)...)};
 }
 template <std::size_t H, class T, std::size_t W, std::size_t... I>
-QWHA_ALWAYS_INLINE vec<T, W> lane_signs_by(std::index_sequence<I...>) noexcept {
+QWHA_KERNEL_INLINE vec<T, W> lane_signs_by(std::index_sequence<I...>) noexcept {
   return {typename vec<T, W>::native_type{static_cast<T>((I & H) != 0 ? -1 : 1)...}};
 }
 #endif
@@ -98,13 +98,13 @@ QWHA_ALWAYS_INLINE vec<T, W> lane_signs_by(std::index_sequence<I...>) noexcept {
 
 /// Lane i of the result is lane i ^ H of `a`; H a power of two below W.
 template <std::size_t H, class T, std::size_t W>
-QWHA_ALWAYS_INLINE vec<T, W> swap_lanes(vec<T, W> a) noexcept {
+QWHA_KERNEL_INLINE vec<T, W> swap_lanes(vec<T, W> a) noexcept {
   return detail::swap_lanes_by<H>(a, std::make_index_sequence<W>{});
 }
 
 /// +1 in the lanes whose bit H is clear, -1 in the others.
 template <std::size_t H, class T, std::size_t W>
-QWHA_ALWAYS_INLINE vec<T, W> lane_signs() noexcept {
+QWHA_KERNEL_INLINE vec<T, W> lane_signs() noexcept {
   return detail::lane_signs_by<H, T, W>(std::make_index_sequence<W>{});
 }
 
@@ -116,17 +116,17 @@ namespace detail {
 
 #if QWHA_HAS_VECTOR_EXTENSIONS
 template <class To, class From, std::size_t W>
-QWHA_ALWAYS_INLINE vec<To, W> convert_lanes(vec<From, W> a) noexcept {
+QWHA_KERNEL_INLINE vec<To, W> convert_lanes(vec<From, W> a) noexcept {
   return {__builtin_convertvector(a.v, typename vec<To, W>::native_type)};
 }
 template <class To, class From, std::size_t W>
-QWHA_ALWAYS_INLINE vec<To, W> bit_cast_lanes(vec<From, W> a) noexcept {
+QWHA_KERNEL_INLINE vec<To, W> bit_cast_lanes(vec<From, W> a) noexcept {
   static_assert(sizeof(To) == sizeof(From));
   return {(typename vec<To, W>::native_type)(a.v)};
 }
 
 template <std::size_t W>
-QWHA_ALWAYS_INLINE vec<float, W> load_half(const half* p) noexcept {
+QWHA_KERNEL_INLINE vec<float, W> load_half(const half* p) noexcept {
 #if QWHA_HAS_AVX512
   if constexpr (W == 16) {  // maskz: the plain intrinsic draws a false warning from g++ 12
     __m256i bits;
@@ -151,7 +151,7 @@ QWHA_ALWAYS_INLINE vec<float, W> load_half(const half* p) noexcept {
 }
 
 template <std::size_t W>
-QWHA_ALWAYS_INLINE void store_half(half* p, vec<float, W> a) noexcept {
+QWHA_KERNEL_INLINE void store_half(half* p, vec<float, W> a) noexcept {
 #if QWHA_HAS_AVX512
   if constexpr (W == 16) {
     const __m256i bits = _mm512_maskz_cvtps_ph(0xffff, (__m512)(a.v), _MM_FROUND_TO_NEAREST_INT);
@@ -174,7 +174,7 @@ QWHA_ALWAYS_INLINE void store_half(half* p, vec<float, W> a) noexcept {
 }
 
 template <std::size_t W>
-QWHA_ALWAYS_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
+QWHA_KERNEL_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
   vec<std::uint16_t, W> bits;
   std::memcpy(&bits.v, p, sizeof(bits.v));
   return bit_cast_lanes<float>(vec<std::uint32_t, W>{convert_lanes<std::uint32_t>(bits).v << 16});
@@ -182,7 +182,7 @@ QWHA_ALWAYS_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
 
 // Not the AVX512-BF16 instruction: it flushes subnormals, and every back end must give the same bits.
 template <std::size_t W>
-QWHA_ALWAYS_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
+QWHA_KERNEL_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
   const auto f = bit_cast_lanes<std::uint32_t>(a).v;
   const auto rounded = (f + 0x7fffu + ((f >> 16) & 1u)) >> 16;
   const auto nan = (f >> 16) | 0x40u;
@@ -197,7 +197,7 @@ QWHA_ALWAYS_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
 /// W numbers from memory of type S (float, double, half, bfloat16, signed and unsigned 8-bit) as T: exact where T holds
 /// S. Any alignment.
 template <class T, std::size_t W, class S>
-QWHA_ALWAYS_INLINE vec<T, W> load_as(const S* p) noexcept {
+QWHA_KERNEL_INLINE vec<T, W> load_as(const S* p) noexcept {
   if constexpr (std::is_same_v<S, T>) {
     return vec<T, W>::load(p);
   } else if constexpr (W == 1) {
@@ -221,7 +221,7 @@ QWHA_ALWAYS_INLINE vec<T, W> load_as(const S* p) noexcept {
 
 /// Stores W numbers as type S, with one rounding to nearest even.
 template <class S, class T, std::size_t W>
-QWHA_ALWAYS_INLINE void store_as(S* p, vec<T, W> a) noexcept {
+QWHA_KERNEL_INLINE void store_as(S* p, vec<T, W> a) noexcept {
   if constexpr (std::is_same_v<S, T>) {
     a.store(p);
   } else if constexpr (W == 1) {

@@ -25,7 +25,7 @@ namespace qwha::inline QWHA_ISA::detail {
 
 /// The eight sums x0 ± x1 ± x2 ± x3: bit b - 1 of the index set: input b is subtracted.
 template <class V>
-QWHA_ALWAYS_INLINE void signed_sums(V x0, V x1, V x2, V x3, V* sums) noexcept {
+QWHA_KERNEL_INLINE void signed_sums(V x0, V x1, V x2, V x3, V* sums) noexcept {
   const V low[2] = {x0 + x1, x0 - x1};
   const V high[4] = {x2 + x3, x3 - x2, x2 - x3, x2 + x3};
   sums[0] = low[0] + high[0];
@@ -60,7 +60,7 @@ template <std::size_t M, bool Transposed>
 inline constexpr auto static_codes = codes_of_order<M, Transposed>();
 
 template <unsigned Code, bool First, class V>
-QWHA_ALWAYS_INLINE void add_sum(V& y, const V* sums) noexcept {
+QWHA_KERNEL_INLINE void add_sum(V& y, const V* sums) noexcept {
   const V s = sums[sum_index(Code)];
   if constexpr (First)
     y = (Code & 1u) != 0 ? -s : s;
@@ -69,25 +69,26 @@ QWHA_ALWAYS_INLINE void add_sum(V& y, const V* sums) noexcept {
 }
 
 template <std::size_t M, bool Transposed, std::size_t I, class V, std::size_t... G>
-QWHA_ALWAYS_INLINE V static_output(const V* sums, std::index_sequence<G...>) noexcept {
+QWHA_KERNEL_INLINE V static_output(const V* sums, std::index_sequence<G...>) noexcept {
   V y;
   (add_sum<static_codes<M, Transposed>[I * (M / 4) + G], G == 0>(y, sums + 8 * G), ...);
   return y;
 }
 template <std::size_t M, bool Transposed, class V, class T, std::size_t... I>
-QWHA_ALWAYS_INLINE void static_outputs(const V* sums, T* out, std::size_t stride, std::index_sequence<I...>) noexcept {
+QWHA_KERNEL_INLINE void static_outputs(const V* sums, T* out, std::size_t stride, std::index_sequence<I...>) noexcept {
   (static_output<M, Transposed, I>(sums, std::make_index_sequence<M / 4>{}).store(out + I * stride), ...);
 }
 /// The M outputs of W columns from their sums [M / 4, 8].
 template <std::size_t M, bool Transposed, class T, std::size_t W>
-QWHA_NOINLINE void outputs(const vec<T, W>* sums, T* out, std::size_t stride) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE void outputs(const vec<T, W>* sums, T* out, std::size_t stride) noexcept {
   static_outputs<M, Transposed>(sums, out, stride, std::make_index_sequence<M>{});
 }
 
 /// H_M on columns [at, at + columns) of rows `stride` apart, from `load` to `work`; Twin: H2 ⊗ H_M, the halves `half`
 /// apart.
 template <std::size_t M, bool Twin, class T, std::size_t W, class Load>
-void static_dense(orientation o, std::size_t at, std::size_t stride, const Load& load, T* work) noexcept {
+QWHA_NO_SANITIZE void static_dense(orientation o, std::size_t at, std::size_t stride, const Load& load,
+                                   T* work) noexcept {
   using V = vec<T, W>;
   constexpr std::integral_constant<std::size_t, W> width{};
   constexpr bool symmetric = dense_factor(M).symmetric();
@@ -123,8 +124,8 @@ inline constexpr std::size_t dense_chunk = 32;
 /// H on columns [at, at + columns) of rows `stride` apart. `partial` is scratch for m W numbers where m > 4
 /// dense_chunk.
 template <class T, std::size_t W, class Load>
-void table_dense(const sign_table& h, std::size_t at, std::size_t stride, const Load& load, T* work,
-                 T* partial) noexcept {
+QWHA_NO_SANITIZE void table_dense(const sign_table& h, std::size_t at, std::size_t stride, const Load& load, T* work,
+                                  T* partial) noexcept {
   using V = vec<T, W>;
   constexpr std::integral_constant<std::size_t, W> width{};
   const std::size_t m = h.order(), groups = m / 4;

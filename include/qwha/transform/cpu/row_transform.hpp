@@ -50,7 +50,7 @@ struct row_plan {
 
 /// Calls `move(width, i)` over [0, n) in steps of W, then of ever smaller powers of two.
 template <std::size_t W, class Move>
-QWHA_ALWAYS_INLINE void for_columns(std::size_t i, std::size_t n, const Move& move) noexcept {
+QWHA_KERNEL_INLINE void for_columns(std::size_t i, std::size_t n, const Move& move) noexcept {
   for (; i + W <= n; i += W) move(std::integral_constant<std::size_t, W>{}, i);
   if constexpr (W > 1)
     if (i < n) for_columns<W / 2>(i, n, move);

@@ -21,7 +21,7 @@ namespace qwha::inline QWHA_ISA::detail {
 // --- in registers ---------------------------------------------------------------------------------------------------
 
 template <class V>
-QWHA_ALWAYS_INLINE void butterfly(V& a, V& b) noexcept {
+QWHA_KERNEL_INLINE void butterfly(V& a, V& b) noexcept {
   const V sum = a + b;
   b = a - b;
   a = sum;
@@ -30,13 +30,13 @@ QWHA_ALWAYS_INLINE void butterfly(V& a, V& b) noexcept {
 /// Butterflies between registers i and i + H of each 2 H consecutive ones. Spelled by indices, since compilers stop
 /// unrolling loops of this size and would keep the registers in memory.
 template <std::size_t H, class V, std::size_t... I>
-QWHA_ALWAYS_INLINE void butterfly_stage(V* r, std::index_sequence<I...>) noexcept {
+QWHA_KERNEL_INLINE void butterfly_stage(V* r, std::index_sequence<I...>) noexcept {
   (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H]), ...);
 }
 
 /// Register bits log2 First … log2 End - 1 of R registers, ascending.
 template <std::size_t First, std::size_t End, std::size_t R = End, class V>
-QWHA_ALWAYS_INLINE void butterflies(V* r) noexcept {
+QWHA_KERNEL_INLINE void butterflies(V* r) noexcept {
   if constexpr (First < End) {
     butterfly_stage<First>(r, std::make_index_sequence<R / 2>{});
     butterflies<2 * First, End, R>(r);
@@ -44,14 +44,14 @@ QWHA_ALWAYS_INLINE void butterflies(V* r) noexcept {
 }
 
 template <std::size_t H, class V, std::size_t... I>
-QWHA_ALWAYS_INLINE void lane_stage(V* r, std::index_sequence<I...>) noexcept {
+QWHA_KERNEL_INLINE void lane_stage(V* r, std::index_sequence<I...>) noexcept {
   const V signs = lane_signs<H, typename V::value_type, V::size>();
   ((r[I] = fma(r[I], signs, swap_lanes<H>(r[I]))), ...);
 }
 
 /// Lane bits log2 H … log2 End - 1 of R registers, breadth first, ascending; all of them unless said otherwise.
 template <std::size_t R, std::size_t H = 1, std::size_t End = 0, class V>
-QWHA_ALWAYS_INLINE void lane_stages(V* r) noexcept {
+QWHA_KERNEL_INLINE void lane_stages(V* r) noexcept {
   if constexpr (H < (End == 0 ? V::size : End)) {
     lane_stage<H>(r, std::make_index_sequence<R>{});
     lane_stages<R, 2 * H, End>(r);
@@ -59,12 +59,12 @@ QWHA_ALWAYS_INLINE void lane_stages(V* r) noexcept {
 }
 
 template <class V, class Load, std::size_t... I>
-QWHA_ALWAYS_INLINE void load_registers(V* r, const Load& load, std::size_t at, std::size_t stride,
+QWHA_KERNEL_INLINE void load_registers(V* r, const Load& load, std::size_t at, std::size_t stride,
                                        std::index_sequence<I...>) noexcept {
   ((r[I] = load(std::integral_constant<std::size_t, V::size>{}, at + I * stride)), ...);
 }
 template <class V, class Store, std::size_t... I>
-QWHA_ALWAYS_INLINE void store_registers(const V* r, const Store& store, std::size_t at, std::size_t stride,
+QWHA_KERNEL_INLINE void store_registers(const V* r, const Store& store, std::size_t at, std::size_t stride,
                                         std::index_sequence<I...>) noexcept {
   (store(at + I * stride, r[I]), ...);
 }
@@ -74,7 +74,7 @@ QWHA_ALWAYS_INLINE void store_registers(const V* r, const Store& store, std::siz
 
 /// R numbers at distance `stride`, for `columns` adjacent columns from `at`: log2 R bits from bit log2 stride on.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
-QWHA_ALWAYS_INLINE void strided(std::size_t at, std::size_t stride, std::size_t columns, const Load& load,
+QWHA_KERNEL_INLINE void strided(std::size_t at, std::size_t stride, std::size_t columns, const Load& load,
                                 const Store& store) noexcept {
   for (std::size_t c = at; c < at + columns; c += W) {
     vec<T, W> r[R];
@@ -86,12 +86,12 @@ QWHA_ALWAYS_INLINE void strided(std::size_t at, std::size_t stride, std::size_t 
 
 /// The registers of runs Q of `PerRun` registers, `distance` apart.
 template <std::size_t PerRun, class V, class Load, std::size_t... Q>
-QWHA_ALWAYS_INLINE void load_runs(V* r, const Load& load, std::size_t at, std::size_t distance,
+QWHA_KERNEL_INLINE void load_runs(V* r, const Load& load, std::size_t at, std::size_t distance,
                                   std::index_sequence<Q...>) noexcept {
   (load_registers(r + Q * PerRun, load, at + Q * distance, V::size, std::make_index_sequence<PerRun>{}), ...);
 }
 template <std::size_t PerRun, class V, class Store, std::size_t... Q>
-QWHA_ALWAYS_INLINE void store_runs(const V* r, const Store& store, std::size_t at, std::size_t distance,
+QWHA_KERNEL_INLINE void store_runs(const V* r, const Store& store, std::size_t at, std::size_t distance,
                                    std::index_sequence<Q...>) noexcept {
   (store_registers(r + Q * PerRun, store, at + Q * distance, V::size, std::make_index_sequence<PerRun>{}), ...);
 }
@@ -99,7 +99,7 @@ QWHA_ALWAYS_INLINE void store_runs(const V* r, const Store& store, std::size_t a
 /// `Rows` runs of G contiguous numbers, `distance` apart: first the log2 Rows bits between the runs, then bits 0 … log2
 /// G - 1.
 template <std::size_t Rows, std::size_t G, class T, std::size_t W, class Load, class Store>
-QWHA_ALWAYS_INLINE void runs(std::size_t at, std::size_t distance, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void runs(std::size_t at, std::size_t distance, const Load& load, const Store& store) noexcept {
   constexpr std::size_t width = W < G ? W : G, per_run = G / width, count = Rows * per_run;
   vec<T, width> r[count];
   load_runs<per_run>(r, load, at, distance, std::make_index_sequence<Rows>{});
@@ -113,18 +113,18 @@ template <class T>
 struct memory_row {
   T* data;
   template <std::size_t W>
-  QWHA_ALWAYS_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
+  QWHA_KERNEL_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
     return vec<T, W>::load(data + i);
   }
   template <std::size_t W>
-  QWHA_ALWAYS_INLINE void operator()(std::size_t i, vec<T, W> v) const noexcept {
+  QWHA_KERNEL_INLINE void operator()(std::size_t i, vec<T, W> v) const noexcept {
     v.store(data + i);
   }
 };
 
 /// R L contiguous numbers from `at`, R <= 16: bits l … l + log2 R - 1, then 0 … l - 1.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
-QWHA_ALWAYS_INLINE void base_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void base_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
   constexpr std::size_t L = group_size<T>, max = tuning<T, W>.max_radix;
   constexpr std::size_t rows = R < tuning<T, W>.base_rows ? R : tuning<T, W>.base_rows, before = R / rows;
   const memory_row<T> memory{work};
@@ -142,7 +142,7 @@ QWHA_ALWAYS_INLINE void base_block(T* work, std::size_t at, const Load& load, co
 
 /// Two base blocks and the bit between them, all in registers.
 template <class T, std::size_t W, class Load, class Store>
-QWHA_ALWAYS_INLINE void double_base_block(std::size_t at, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void double_base_block(std::size_t at, const Load& load, const Store& store) noexcept {
   static_assert(W == group_size<T>);
   constexpr auto half = std::make_index_sequence<16>{};
   vec<T, W> r[32];
@@ -158,7 +158,8 @@ QWHA_ALWAYS_INLINE void double_base_block(std::size_t at, const Load& load, cons
 
 /// One pass of radix R over n numbers from `at`: log2 R bits from bit log2 stride on.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
-QWHA_NOINLINE void pass(std::size_t at, std::size_t n, std::size_t stride, Load load, Store store) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE void pass(std::size_t at, std::size_t n, std::size_t stride, Load load,
+                                         Store store) noexcept {
   for (std::size_t end = at + n; at < end; at += R * stride) strided<R, T, W>(at, stride, stride, load, store);
 }
 template <class T, std::size_t W, class Load, class Store>
@@ -177,7 +178,8 @@ void pass(std::size_t radix, std::size_t at, std::size_t n, std::size_t stride, 
 
 /// Passes for the bits from log2 stride up to log2 n - 1 of n numbers from `at`, the last one through `store`.
 template <class T, std::size_t W, class Store>
-void passes(T* work, std::size_t at, std::size_t n, std::size_t stride, std::size_t max_radix, Store store) noexcept {
+QWHA_NO_SANITIZE void passes(T* work, std::size_t at, std::size_t n, std::size_t stride, std::size_t max_radix,
+                             Store store) noexcept {
   const memory_row<T> memory{work};
   for (;;) {
     const std::size_t radix = next_radix(n / stride, max_radix);
@@ -189,7 +191,7 @@ void passes(T* work, std::size_t at, std::size_t n, std::size_t stride, std::siz
 
 /// n numbers from `at`, more than a base block, that stay in the first-level cache.
 template <class T, std::size_t W, class Load, class Store>
-void cache_block(T* work, std::size_t at, std::size_t n, Load load, Store store) noexcept {
+QWHA_NO_SANITIZE void cache_block(T* work, std::size_t at, std::size_t n, Load load, Store store) noexcept {
   constexpr std::size_t base = base_size<T>, max = tuning<T, W>.max_radix;
   const memory_row<T> memory{work};
   if constexpr (tuning<T, W>.double_base) {
@@ -205,7 +207,7 @@ void cache_block(T* work, std::size_t at, std::size_t n, Load load, Store store)
 
 /// n numbers, more than a base block: cache blocks first, then the passes across them.
 template <class T, std::size_t W, class Load, class Store>
-QWHA_NOINLINE void large_sylvester(std::size_t n, T* work, Load load, Store store) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE void large_sylvester(std::size_t n, T* work, Load load, Store store) noexcept {
   constexpr std::size_t far = tuning<T, W>.far_radix;
   std::size_t block = tuning<T, W>.cache_block / sizeof(T);
   if (n <= 2 * block) return cache_block<T, W>(work, 0, n, load, store);
@@ -216,7 +218,7 @@ QWHA_NOINLINE void large_sylvester(std::size_t n, T* work, Load load, Store stor
 
 /// n numbers, n == N known to the compiler.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-QWHA_ALWAYS_INLINE void static_sylvester(T* work, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store& store) noexcept {
   constexpr std::size_t L = group_size<T>;
   if constexpr (N < L)
     runs<1, N, T, W>(0, 0, load, store);
@@ -230,7 +232,7 @@ QWHA_ALWAYS_INLINE void static_sylvester(T* work, const Load& load, const Store&
 /// through `store(i, v)`. Each number is loaded and stored once; `load` and `store` may refer to `work` itself.
 /// @tparam N  n, or 0 when it is known at run time only
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-void sylvester(std::size_t n, T* work, const Load& load, const Store& store) noexcept {
+QWHA_NO_SANITIZE void sylvester(std::size_t n, T* work, const Load& load, const Store& store) noexcept {
   if constexpr (N != 0) {
     static_sylvester<N, T, W>(work, load, store);
   } else {
