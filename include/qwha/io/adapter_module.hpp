@@ -14,10 +14,10 @@
 #include <vector>
 
 #include <qwha/adapter/sparse_spectrum.hpp>
+#include <qwha/adapter/spectrum_order.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
 #include <qwha/io/message.hpp>
-#include <qwha/transform/order.hpp>
 
 namespace qwha::io {
 
@@ -41,7 +41,7 @@ namespace qwha::io::inline QWHA_ISA::detail {
 /// The `order_name` of a module, given or by default. @throws format_error when `wt` would use another matrix
 inline std::string checked_order_name(const std::string& file, const std::string& module, std::string_view stored,
                                       std::size_t in) {
-  const std::string ours = qwha::order_name(in);
+  const std::string ours = spectrum_order_name(in);
   if (ours.empty())
     throw format_error(
         joined(file, ": module ", quoted_name(module), ": no Hadamard matrix of order ", in, " is known"));
