@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <utility>
 
 #include <qwha/base/backend.hpp>
 #include <qwha/base/config.hpp>
@@ -24,6 +25,8 @@ template <std::size_t W>
 QWHA_ALWAYS_INLINE float sum_lanes(const vec<float, W>& a) noexcept {
   if constexpr (W == 1) {
     return a.v;
+  } else if constexpr (W == 4) {
+    return (a[0] + a[2]) + (a[1] + a[3]);
   } else {
     const auto half = std::bit_cast<std::array<vec<float, W / 2>, 2>>(a);
     return sum_lanes(half[0] + half[1]);
@@ -38,24 +41,42 @@ inline constexpr std::size_t outer_tile_tokens = 6, outer_tile_vectors = wide_re
 inline constexpr std::size_t dot_block_length = 1024;  ///< of the summed index: a tile of w stays in L1
 inline constexpr std::size_t dot_block_tokens = 64;    ///< a block of x stays in L2
 
+// The tiles are spelt out by index sequences: at -O2 GCC would leave loops, and the sums in memory.
+
+template <class V, std::size_t... N>
+QWHA_ALWAYS_INLINE void load_operands(V* b, const float* p, std::size_t stride, std::index_sequence<N...>) noexcept {
+  ((b[N] = V::load(p + N * stride)), ...);
+}
+template <class V, std::size_t... N>
+QWHA_ALWAYS_INLINE void add_products(V* sum, V a, const V* b, std::index_sequence<N...>) noexcept {
+  ((sum[N] = fma(a, b[N], sum[N])), ...);
+}
+template <std::size_t N, class V, std::size_t... M>
+QWHA_ALWAYS_INLINE void dot_step(V* sum, const float* x, std::size_t x_stride, const V* b,
+                                 std::index_sequence<M...>) noexcept {
+  (add_products(sum + M * N, V::load(x + M * x_stride), b, std::make_index_sequence<N>{}), ...);
+}
+template <class V, std::size_t... I>
+QWHA_ALWAYS_INLINE void sum_tile(const V* sum, float* totals, std::index_sequence<I...>) noexcept {
+  ((totals[I] = sum_lanes(sum[I])), ...);
+}
+
 /// y[M, N] (=, or += when `add`) x[M, k] w[N, k]ᵀ. Every element is summed in the same order whatever M and N are.
 template <std::size_t M, std::size_t N>
 void dot_tile(const float* x, std::size_t x_stride, const float* w, std::size_t w_stride, std::size_t k, float* y,
               std::size_t y_stride, bool add) noexcept {
   constexpr std::size_t W = native_lanes;
-  vec<float, W> sum[M][N] = {};
+  vec<float, W> sum[M * N] = {}, b[N];
   std::size_t i = 0;
   for (; i + W <= k; i += W) {
-    vec<float, W> b[N];
-    for (std::size_t n = 0; n < N; ++n) b[n] = vec<float, W>::load(w + n * w_stride + i);
-    for (std::size_t m = 0; m < M; ++m) {
-      const auto a = vec<float, W>::load(x + m * x_stride + i);
-      for (std::size_t n = 0; n < N; ++n) sum[m][n] = fma(a, b[n], sum[m][n]);
-    }
+    load_operands(b, w + i, w_stride, std::make_index_sequence<N>{});
+    dot_step<N>(sum, x + i, x_stride, b, std::make_index_sequence<M>{});
   }
+  float totals[M * N];
+  sum_tile(sum, totals, std::make_index_sequence<M * N>{});
   for (std::size_t m = 0; m < M; ++m)
     for (std::size_t n = 0; n < N; ++n) {
-      float total = sum_lanes(sum[m][n]);
+      float total = totals[m * N + n];
       for (std::size_t j = i; j < k; ++j) total += x[m * x_stride + j] * w[n * w_stride + j];
       float& out = y[m * y_stride + n];
       out = add ? out + total : total;
@@ -96,24 +117,26 @@ inline void multiply_transposed(rows_view<const float> w, rows_view<const float>
   }
 }
 
+template <std::size_t V, class R, std::size_t... M>
+QWHA_ALWAYS_INLINE void outer_step(R* sum, const float* a, std::size_t a_row, const R* b,
+                                   std::index_sequence<M...>) noexcept {
+  (add_products(sum + M * V, R::splat(a[M * a_row]), b, std::make_index_sequence<V>{}), ...);
+}
+template <std::size_t V, class R, std::size_t... I>
+QWHA_ALWAYS_INLINE void add_tile(const R* sum, float* c, std::size_t c_stride, std::index_sequence<I...>) noexcept {
+  ((R::load(c + I / V * c_stride + I % V * R::size) + sum[I]).store(c + I / V * c_stride + I % V * R::size), ...);
+}
+
 /// c[M, V·W] += a[M, k] b[k, V·W], where a(m, i) = a[m · a_row + i · a_col].
 template <std::size_t M, std::size_t V, std::size_t W>
 void outer_tile(const float* a, std::size_t a_row, std::size_t a_col, const float* b, std::size_t b_stride,
                 std::size_t k, float* c, std::size_t c_stride) noexcept {
-  vec<float, W> sum[M][V] = {};
+  vec<float, W> sum[M * V] = {}, row[V];
   for (std::size_t i = 0; i < k; ++i) {
-    vec<float, W> row[V];
-    for (std::size_t v = 0; v < V; ++v) row[v] = vec<float, W>::load(b + i * b_stride + v * W);
-    for (std::size_t m = 0; m < M; ++m) {
-      const auto value = vec<float, W>::splat(a[m * a_row + i * a_col]);
-      for (std::size_t v = 0; v < V; ++v) sum[m][v] = fma(value, row[v], sum[m][v]);
-    }
+    load_operands(row, b + i * b_stride, W, std::make_index_sequence<V>{});
+    outer_step<V>(sum, a + i * a_col, a_row, row, std::make_index_sequence<M>{});
   }
-  for (std::size_t m = 0; m < M; ++m)
-    for (std::size_t v = 0; v < V; ++v) {
-      float* out = c + m * c_stride + v * W;
-      (vec<float, W>::load(out) + sum[m][v]).store(out);
-    }
+  add_tile<V>(sum, c, c_stride, std::make_index_sequence<M * V>{});
 }
 
 template <std::size_t M>

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include <qwha/adapter/dense_product.hpp>
 #include <qwha/adapter/sparse_spectrum.hpp>
@@ -117,20 +118,25 @@ void add_transposed_sparse_product(const spectrum_ref<T>& f, const float* dy, fl
   }
 }
 
+template <class V, std::size_t... G>
+QWHA_ALWAYS_INLINE V sampled_product(const float* x, std::size_t x_step, const V* dy,
+                                     std::index_sequence<G...>) noexcept {
+  V sum{};
+  ((sum = fma(V::load(x + G * x_step), dy[G], sum)), ...);
+  return sum;
+}
+
 /// dvalues[k] += Σ over the tokens of G panels of dy[row of k] · x̂[column of k], for rows [first, first + count).
 /// @param x_step, dy_step  floats from one panel to the next
 template <std::size_t W, std::size_t G, class T>
 void add_sampled_products(const spectrum_ref<T>& f, std::size_t first, std::size_t count, const float* x,
                           std::size_t x_step, const float* dy, std::size_t dy_step, float* dvalues) noexcept {
+  constexpr auto panels = std::make_index_sequence<G>{};
   for (std::size_t r = first; r < first + count; ++r) {
     vec<float, W> d[G];
-    for (std::size_t g = 0; g < G; ++g) d[g] = vec<float, W>::load(dy + g * dy_step + r * W);
-    for (std::size_t k = f.offsets[r]; k < f.offsets[r + 1]; ++k) {
-      const float* at = x + W * f.columns[k];
-      vec<float, W> sum = vec<float, W>::load(at) * d[0];
-      for (std::size_t g = 1; g < G; ++g) sum = fma(vec<float, W>::load(at + g * x_step), d[g], sum);
-      dvalues[k] += sum_lanes(sum);
-    }
+    load_operands(d, dy + r * W, dy_step, panels);
+    for (std::size_t k = f.offsets[r]; k < f.offsets[r + 1]; ++k)
+      dvalues[k] += sum_lanes(sampled_product(x + W * f.columns[k], x_step, d, panels));
   }
 }
 
