@@ -214,10 +214,10 @@ TEST_CASE("random draws differ by row and seed and reach every column alike") {
 TEST_CASE("equal scores go to the lowest column") {
   std::vector<double> score{1, 2, 2, 0, 2, 1};
   std::vector<std::uint32_t> chosen(2);
-  qwha::select_largest<double>(score, chosen);
+  qwha::select_largest(score, chosen);
   CHECK(chosen == std::vector<std::uint32_t>{1, 2});
   chosen.resize(4);
-  qwha::select_largest<double>(score, chosen);
+  qwha::select_largest(score, chosen);
   CHECK(chosen == std::vector<std::uint32_t>{0, 1, 2, 4});
 }
 

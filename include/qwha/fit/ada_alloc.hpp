@@ -11,6 +11,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <qwha/base/config.hpp>
@@ -67,13 +68,19 @@ inline std::vector<std::uint32_t> ada_alloc(std::span<const double> row_error, s
     const auto share = [&, p = static_cast<double>(left)](std::size_t i) {
       return sum > 0 ? p * (weight[i] / sum) : p / static_cast<double>(open.size());
     };
-    const auto first_closed = std::stable_partition(
-        open.begin(), open.end(), [&](std::size_t i) { return share(i) <= static_cast<double>(cap); });
-    closed_one = first_closed != open.end();
+    const auto fits = [&](std::size_t i) { return share(i) <= static_cast<double>(cap); };
+    closed_one = !std::all_of(open.begin(), open.end(), fits);
     if (closed_one) {
-      for (auto i = first_closed; i != open.end(); ++i) budget[*i] = static_cast<std::uint32_t>(cap);
-      left -= cap * static_cast<std::size_t>(open.end() - first_closed);
-      open.erase(first_closed, open.end());
+      std::vector<std::size_t> rest;
+      for (const std::size_t i : open) {
+        if (fits(i)) {
+          rest.push_back(i);
+        } else {
+          budget[i] = static_cast<std::uint32_t>(cap);
+        }
+      }
+      left -= cap * (open.size() - rest.size());
+      open = std::move(rest);
     } else {
       std::size_t given = 0;
       for (const std::size_t i : open) {
@@ -88,7 +95,8 @@ inline std::vector<std::uint32_t> ada_alloc(std::span<const double> row_error, s
     std::vector<std::size_t> order;
     for (std::size_t i = 0; i < rows; ++i)
       if (budget[i] < cap) order.push_back(i);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return budget[a] < budget[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return budget[a] < budget[b] || (budget[a] == budget[b] && a < b); });
     const std::size_t count = std::min(left, order.size());
     for (std::size_t k = 0; k < count; ++k) ++budget[order[k]];
     left -= count;

@@ -83,13 +83,13 @@ inline constexpr std::size_t fit_grain = 4;
 
 template <class Transform>
 void select_row(const spectral_problem<Transform>& problem, std::size_t r, const fit_options& options,
-                std::span<std::uint32_t> chosen, orthogonal_pursuit& pursuit, support_solver& solver) {
+                std::span<std::uint32_t> chosen, orthogonal_pursuit<>& pursuit, support_solver<>& solver) {
   const std::size_t n = problem.cols();
   const row_objective row = problem.objective(r, options.damping);
   const auto largest = [&](auto score) {
     std::vector<double> scores(n);
     for (std::size_t j = 0; j < n; ++j) scores[j] = score(j);
-    select_largest<double>(scores, chosen);
+    select_largest(scores, chosen);
   };
   const auto magnitude = [&](std::size_t j) { return std::abs(static_cast<double>(row.spectrum[j])); };
   switch (options.selection) {
@@ -108,7 +108,7 @@ void select_row(const spectral_problem<Transform>& problem, std::size_t r, const
       std::vector<double> weight = problem.weight_spectrum(r);
       for (double& x : weight) x = std::abs(x);
       const auto half = chosen.first((chosen.size() + 1) / 2);
-      select_largest<double>(weight, half);
+      select_largest(weight, half);
       select_random(n, half, options.seed, r, chosen.subspan(half.size()));
       return std::sort(chosen.begin(), chosen.end());
     }
@@ -156,8 +156,8 @@ sparse_support select(const spectral_problem<Transform>& problem, std::span<cons
                         " exceeds in = " + std::to_string(problem.cols()));
   sparse_support support(budgets, problem.cols());
   parallel_for(where, problem.rows(), detail::fit_grain, [&](std::size_t begin, std::size_t end) {
-    orthogonal_pursuit pursuit;
-    support_solver solver;
+    orthogonal_pursuit<> pursuit;
+    support_solver<> solver;
     for (std::size_t r = begin; r < end; ++r)
       if (budgets[r] != 0) detail::select_row(problem, r, options, support.row(r), pursuit, solver);
   });
@@ -175,7 +175,7 @@ fit_result<T> refine(const spectral_problem<Transform>& problem, const sparse_su
   std::vector<T> values(support.columns.size());
   std::vector<double> squared(rows);
   parallel_for(where, rows, detail::fit_grain, [&](std::size_t begin, std::size_t end) {
-    support_solver solver;
+    support_solver<> solver;
     for (std::size_t r = begin; r < end; ++r) {
       const row_objective row = problem.objective(r, options.damping);
       const std::span<const std::uint32_t> columns = support.row(r);
@@ -239,8 +239,9 @@ fit_result<T> initialize(rows_view<const float> w, const quantized_matrix<Q>& ba
 /// ‖(W0 - W) X‖ = sqrt(tr(E S Eᵀ)) of any approximation W of a weight: to judge on text that was not fitted.
 /// @param w, approximation  [out, in]     @param s  second moment of the layer's input
 /// @par Cost  half a product of [out, in] with [in, in] in double
-inline double layer_error(rows_view<const float> w, rows_view<const float> approximation, const second_moment& s,
-                          const executor& where = default_executor()) {
+template <class Isa = isa>
+double layer_error(rows_view<const float> w, rows_view<const float> approximation, const second_moment& s,
+                   const executor& where = default_executor()) {
   if (w.rows != approximation.rows || w.cols != approximation.cols || w.cols != s.in())
     throw shape_error("layer_error: weight, approximation and second moment must have the same rows and in");
   constexpr std::size_t slab = 64, tile = 128;

@@ -4,7 +4,6 @@
 /// Greedy selection for one row: forward orthogonal least squares, then exchange.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +31,7 @@ namespace qwha::inline QWHA_ISA {
 ///
 /// Numerics: float; the values are solved for in double afterwards. A column with d_j below 1e-5 of G_jj is spent.
 /// Cost: in |J|² / 2 fused multiply-adds; 4 in |J| bytes.
+template <class Isa = isa>
 class orthogonal_pursuit {
  public:
   /// Steps made one at a time; what a budget asks beyond them is taken at once by r_j² / d_j, so that a row whose
@@ -158,15 +158,16 @@ class orthogonal_pursuit {
 
   /// Takes the rest by r_j² / d_j, and of columns without gain the largest |c_j|.
   void fill(const row_objective& row, std::span<std::uint32_t> chosen, std::size_t count) {
-    std::vector<float> score(row.in());
+    std::vector<double> score(row.in());
     float largest = 0;
-    for (std::size_t j = 0; j < row.in(); ++j) largest = std::max(largest, std::abs(row.spectrum[j]));
+    for (const float c : row.spectrum) largest = std::max(largest, std::abs(c));
     for (std::size_t j = 0; j < row.in(); ++j) {
       const float gain = outside_[j] < spent ? residual_[j] * residual_[j] / outside_[j] : 0.0f;
-      score[j] = gain > 0 ? gain : (largest > 0 ? std::abs(row.spectrum[j]) / largest - 1.0f : 0.0f);
+      const float share = largest > 0 ? std::abs(row.spectrum[j]) / largest : 0.0f;
+      score[j] = gain > 0 ? gain : share - 1.0f;
     }
-    for (std::size_t k = 0; k < count; ++k) score[chosen[k]] = -2.0f;
-    select_largest<float>(score, chosen.subspan(count));
+    for (std::size_t k = 0; k < count; ++k) score[chosen[k]] = -2.0;
+    select_largest(score, chosen.subspan(count));
   }
 
   float* column(std::size_t block, std::size_t k) noexcept { return columns_.data() + (block * steps_ + k) * chunk; }
@@ -188,7 +189,8 @@ class orthogonal_pursuit {
 /// nothing is undone and m halved.
 /// @param rounds  at most this many; 0 leaves the support alone
 /// @par Cost  a round: in |J| + |J|³ / 2 fused multiply-adds
-inline void exchange(const row_objective& row, std::span<std::uint32_t> chosen, support_solver& solver, int rounds) {
+template <class Isa>
+void exchange(const row_objective& row, std::span<std::uint32_t> chosen, support_solver<Isa>& solver, int rounds) {
   const std::size_t n = row.in(), size = chosen.size();
   if (rounds == 0 || size == 0 || size == n) return;
   std::vector<std::uint32_t> current(chosen.begin(), chosen.end()), trial(size), order(size);
@@ -216,7 +218,7 @@ inline void exchange(const row_objective& row, std::span<std::uint32_t> chosen, 
         order.begin(), order.begin() + static_cast<std::ptrdiff_t>(m), order.end(),
         [&](std::uint32_t a, std::uint32_t b) { return worth[a] < worth[b] || (worth[a] == worth[b] && a < b); });
     for (std::size_t k = m; k < size; ++k) trial[k] = current[order[k]];
-    select_largest<double>(gain, std::span(trial).first(m));
+    select_largest(gain, std::span(trial).first(m));
     solver.solve(row, trial);
     if (solver.damped_gain() > best_gain * (1 + 1e-9)) {
       current = trial;

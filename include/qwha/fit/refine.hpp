@@ -21,6 +21,7 @@ namespace qwha::inline QWHA_ISA {
 /// Numerics: the normal equations (G_JJ + λ I) fᵀ = b_J + λ c_J by Cholesky in double. Where a pivot falls below 1e-12
 /// of its diagonal (fewer tokens than inputs, no damping) a ridge of 1e-11 of the mean diagonal is added, and tenfold
 /// more until the factorisation holds; what cannot be helped gives f = 0. Never NaN.
+template <class Isa = isa>
 class support_solver {
  public:
   /// Minimises the damped objective on the support. @param support  columns, in any order
@@ -44,12 +45,22 @@ class support_solver {
     return {values_.data(), support.size()};
   }
 
-  /// diag((G_JJ + λ I)⁻¹) of the last `solve`: what a coefficient is worth is f_j² over it.
+  /// diag((G_JJ + λ I)⁻¹) of the last `solve`: what a coefficient is worth is f_j² over it. Cost: |J|³ / 6
   std::span<const double> inverse_diagonal() {
     const Eigen::Index n = factor_.rows();
-    inverse_.setIdentity(n, n);
-    factor_.triangularView<Eigen::Lower>().solveInPlace(inverse_);
-    inverse_diagonal_ = inverse_.colwise().squaredNorm();
+    inverse_diagonal_.setZero(n);
+    for (Eigen::Index k = 0; k < n; ++k) {  // column k of L⁻¹ by forward substitution; its squares add up
+      column_.setZero(n);
+      column_(k) = 1;
+      double squares = 0;
+      for (Eigen::Index i = k; i < n; ++i) {
+        const double x = column_(i) / factor_(i, i);
+        squares += x * x;
+        const double* l = &factor_(0, i);
+        for (Eigen::Index m = i + 1; m < n; ++m) column_(m) -= x * l[m];
+      }
+      inverse_diagonal_(k) = squares;
+    }
     return {inverse_diagonal_.data(), static_cast<std::size_t>(n)};
   }
 
@@ -80,8 +91,8 @@ class support_solver {
     return cholesky.info() == Eigen::Success && (factor_.diagonal().array().square() > 1e-12 * diagonal_.array()).all();
   }
 
-  matrix gram_, factor_, inverse_;
-  vector product_, values_, inverse_diagonal_, diagonal_;
+  matrix gram_, factor_;
+  vector product_, values_, inverse_diagonal_, diagonal_, column_;
 };
 
 /// ‖(e - f T) X‖² of the undamped objective; at least 0. @pre values.size() == support.size()
@@ -114,8 +125,8 @@ inline std::vector<double> unrefined(const row_objective& row, std::span<const s
 
 /// Refined values of a row, or, where damping or rounding made them worse on the undamped objective, the better of the
 /// unrefined values c_J and zero: a row's error is never raised.
-inline refined_row refine_row(const row_objective& row, std::span<const std::uint32_t> support,
-                              support_solver& solver) {
+template <class Isa>
+refined_row refine_row(const row_objective& row, std::span<const std::uint32_t> support, support_solver<Isa>& solver) {
   const std::span<const double> f = solver.solve(row, support);
   refined_row best{{f.begin(), f.end()}, 0};
   best.squared_error = squared_error<double>(row, support, best.values);

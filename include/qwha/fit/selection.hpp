@@ -53,8 +53,7 @@ namespace qwha::inline QWHA_ISA {
 
 /// The `chosen.size()` columns of largest score, ascending; of equal scores the lowest column.
 /// @pre chosen.size() <= score.size(), no NaN. Cost: O(n) expected, n = score.size()
-template <class T>
-void select_largest(std::span<const T> score, std::span<std::uint32_t> chosen) {
+inline void select_largest(std::span<const double> score, std::span<std::uint32_t> chosen) {
   std::vector<std::uint32_t> order(score.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto better = [&](std::uint32_t a, std::uint32_t b) {
