@@ -53,6 +53,7 @@ struct choice {
   double damping = 0.01;
   bool act_order = false;
   bool static_groups = false;
+  bool weighted_search = true;
 };
 
 template <class Q>
@@ -73,16 +74,22 @@ matrix textbook(const matrix& w, const second_moment& moment, const choice& how)
     h[i][i] += how.damping * mean;
   }
   const square u = upper_cholesky(inverse(h));
+  // The part of the loss that step t adds is (error / u_tt)².
+  std::vector<double> cost(n);
+  for (std::size_t t = 0; t < n; ++t) cost[order[t]] = 1 / (u[t][t] * u[t][t]);
+  const double dearest = *std::max_element(cost.begin(), cost.end());
   const auto matrix_parameters = Q::prepare(w.view());
   matrix out = w;
   for (std::size_t r = 0; r < w.rows; ++r) {
     std::vector<double> row(w.view().row(r), w.view().row(r) + n);  // in stored order, updated
     std::vector<typename Q::group> grids((n + Q::block_size - 1) / Q::block_size);
     const auto fit = [&](std::size_t first) {
-      std::vector<float> group;
-      for (std::size_t j = first; j < std::min(n, first + Q::block_size); ++j)
+      std::vector<float> group, importance;
+      for (std::size_t j = first; j < std::min(n, first + Q::block_size); ++j) {
         group.push_back(static_cast<float>(row[j]));
-      grids[first / Q::block_size] = Q::fit_group(group, matrix_parameters, grid_search::mse);
+        importance.push_back(how.weighted_search ? static_cast<float>(cost[j] / dearest) : 1.0f);
+      }
+      grids[first / Q::block_size] = Q::fit_group(group, importance, matrix_parameters, grid_search::mse);
     };
     const bool fixed = how.static_groups || how.act_order;
     if (fixed)
@@ -105,9 +112,11 @@ void compare_with_textbook(std::size_t rows, std::size_t cols, std::uint64_t see
                  << ", static_groups " << how.static_groups);
   const matrix w = random_matrix(rows, cols, seed);
   const second_moment s = moment_of(correlated_tokens(3 * cols, cols, seed + 1));
-  const matrix ours = dequantized(quantize<Q>(
-      w.view(),
-      gptq{.moment = &s, .damping = how.damping, .act_order = how.act_order, .static_groups = how.static_groups}));
+  const matrix ours = dequantized(quantize<Q>(w.view(), gptq{.moment = &s,
+                                                             .damping = how.damping,
+                                                             .act_order = how.act_order,
+                                                             .static_groups = how.static_groups,
+                                                             .weighted_search = how.weighted_search}));
   const matrix exact = textbook<Q>(w, s, how);
   std::size_t other_rows = 0;
   for (std::size_t r = 0; r < rows; ++r)
@@ -126,6 +135,7 @@ TEMPLATE_TEST_CASE("gptq makes the choices of the algorithm as printed", "", (af
   compare_with_textbook<TestType>(33, 150, 2, {});  // short last group, tile of one row
   compare_with_textbook<TestType>(5, 70, 3, {.damping = 0.1, .static_groups = true});
   compare_with_textbook<TestType>(35, 150, 4, {.act_order = true});
+  compare_with_textbook<TestType>(20, 128, 5, {.weighted_search = false});
 }
 
 TEST_CASE("gptq: groups wider than a block of columns, and weights fewer than a group") {
@@ -175,6 +185,8 @@ TEST_CASE("gptq: policy fields") {
   SECTION("search, static groups and order make a difference") {
     CHECK(bytes_of(quantize<Q>(w.view(), gptq{.moment = &s, .search = grid_search::min_max})) != plain);
     CHECK(bytes_of(quantize<Q>(w.view(), gptq{.moment = &s, .static_groups = true})) != plain);
+    const auto unweighted = quantize<Q>(w.view(), gptq{.moment = &s, .weighted_search = false});
+    CHECK(loss(w, dequantized(quantize<Q>(w.view(), gptq{&s})), s) < 0.95 * loss(w, dequantized(unweighted), s));
     CHECK(bytes_of(quantize<Q>(w.view(), gptq{.moment = &s, .act_order = true})) != plain);
     CHECK(bytes_of(quantize<Q>(w.view(), gptq{.moment = &s, .magr = true})) != plain);
   }
@@ -217,8 +229,12 @@ TEST_CASE("gptq on inputs that leave directions unseen") {
   }
   SECTION("inputs that are all zero: round to nearest") {
     const second_moment s = moment_of({10, in, std::vector<float>(10 * in, 0.0f)});
+    const matrix short_group = random_matrix(40, in - 10, 24);
+    const second_moment zero = moment_of({10, in - 10, std::vector<float>(10 * (in - 10), 0.0f)});
     CHECK(bytes_of(quantize<Q>(w.view(), gptq{&s})) ==
           bytes_of(quantize<Q>(w.view(), round_to_nearest{grid_search::mse})));
+    CHECK(bytes_of(quantize<Q>(short_group.view(), gptq{&zero})) ==
+          bytes_of(quantize<Q>(short_group.view(), round_to_nearest{grid_search::mse})));
   }
 }
 

@@ -83,7 +83,7 @@ class descent_tile {
  private:
   static constexpr Eigen::Index index(std::size_t i) noexcept { return static_cast<Eigen::Index>(i); }
   std::size_t group_size(std::size_t g) const noexcept {
-    return std::min(Q::block_size + 0, cols_ - g * Q::block_size);
+    return std::min<std::size_t>(Q::block_size, cols_ - g * Q::block_size);
   }
   typename Q::group& grid(std::size_t g, std::size_t r) noexcept { return grids_[g * tile_rows + r]; }
   std::uint8_t* codes(std::size_t g, std::size_t r) noexcept { return &codes_[(r * groups_ + g) * Q::block_size]; }

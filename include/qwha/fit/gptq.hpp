@@ -39,6 +39,7 @@ struct gptq {
   bool magr = false;                        ///< MagR first, with `magr_settings`
   bool static_groups = false;               ///< grids from the original weights
   grid_search search = grid_search::mse;    ///< how grids are chosen
+  bool weighted_search = true;              ///< the mse search weighs columns by gptq_factor::importance where Q can
   descent_options descent = {.passes = 0};  ///< coordinate descent on codes and scales afterwards
   const gptq_factor* factor = nullptr;      ///< made before, to be shared; its damping and order take the place of ours
   magr_options magr_settings = {};
@@ -53,11 +54,11 @@ namespace qwha::inline QWHA_ISA::detail {
 template <group_quantizer Q>
 class gptq_tile {
  public:
-  gptq_tile(const gptq_factor& factor, rows_view<const float> w, const typename Q::matrix_parameters& matrix,
-            grid_search search)
-      : factor_(factor),
+  gptq_tile(const gptq& how, const gptq_factor& factor, rows_view<const float> w,
+            const typename Q::matrix_parameters& matrix)
+      : how_(how),
+        factor_(factor),
         matrix_(matrix),
-        search_(search),
         rows_(w.rows),
         cols_(w.cols),
         groups_((w.cols + Q::block_size - 1) / Q::block_size),
@@ -73,8 +74,7 @@ class gptq_tile {
   /// All grids from the rows as they are.
   void fit_all_grids(rows_view<const float> w) {
     for (std::size_t g = 0; g < groups_; ++g)
-      for (std::size_t r = 0; r < rows_; ++r)
-        grid(g, r) = Q::fit_group({w.row(r) + g * Q::block_size, group_size(g)}, matrix_, search_);
+      for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, w.row(r) + g * Q::block_size);
     grids_are_fixed_ = true;
   }
 
@@ -99,12 +99,16 @@ class gptq_tile {
   }
 
   /// Writes rows first, first + 1, … of the matrix.
-  void store(quantized_matrix<Q>& out, std::size_t first) const {
-    for (std::size_t r = 0; r < rows_; ++r)
+  void store(quantized_matrix<Q>& out, std::size_t first) {
+    const std::size_t surplus = groups_ * Q::block_size - cols_;
+    for (std::size_t r = 0; r < rows_; ++r) {
+      std::uint8_t* row_end = codes_.data() + (r + 1) * groups_ * Q::block_size;
+      std::fill(row_end - surplus, row_end, Q::code(grid(groups_ - 1, r), 0.0f));
       for (std::size_t g = 0; g < groups_; ++g)
         Q::pack(grids_[g * tile_rows + r], &codes_[(r * groups_ + g) * Q::block_size],
                 out.writable_codes(first + r) + g * Q::code_bytes,
                 out.writable_parameters(first + r) + g * Q::parameter_bytes);
+    }
   }
 
  private:
@@ -113,9 +117,17 @@ class gptq_tile {
 
   static constexpr Eigen::Index index(std::size_t i) noexcept { return static_cast<Eigen::Index>(i); }
   std::size_t group_size(std::size_t g) const noexcept {
-    return std::min(Q::block_size + 0, cols_ - g * Q::block_size);
+    return std::min<std::size_t>(Q::block_size, cols_ - g * Q::block_size);
   }
   typename Q::group& grid(std::size_t g, std::size_t r) noexcept { return grids_[g * tile_rows + r]; }
+
+  typename Q::group fitted(std::size_t g, const float* weights) const {
+    const std::span<const float> group(weights, group_size(g));
+    if constexpr (weighted_group_quantizer<Q>)
+      if (how_.weighted_search)
+        return Q::fit_group(group, factor_.importance().subspan(g * Q::block_size, group.size()), matrix_, how_.search);
+    return Q::fit_group(group, matrix_, how_.search);
+  }
 
   /// Grid of group g, whose targets begin at column j of the block, from the weights that would make up for all errors
   /// so far if nothing were rounded from here on: the recurrence of `run` without codes.
@@ -130,7 +142,7 @@ class gptq_tile {
       const tile_column<float> error = weights_.col(index(first + i)) - targets.col(index(i));
       targets.rightCols(left).noalias() += error * m.row(index(first + i)).segment(index(first + i + 1), left);
     }
-    for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = Q::fit_group({&moved(index(r), 0), size}, matrix_, search_);
+    for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, &moved(index(r), 0));
   }
 
   template <class Column>
@@ -145,9 +157,9 @@ class gptq_tile {
     errors_.col(index(step)) = weights_.col(index(step)) - reached;
   }
 
+  const gptq& how_;
   const gptq_factor& factor_;
   const typename Q::matrix_parameters& matrix_;
-  grid_search search_;
   std::size_t rows_, cols_, groups_;
   column_tile<float> weights_, errors_, targets_;  // targets_: what the columns of the current block should become
   std::vector<typename Q::group> grids_;           // [groups, tile_rows]
@@ -195,7 +207,7 @@ void solve(const gptq& how, rows_view<const float> w, quantized_matrix<Q>& out,
   }
   parallel_for(where, w.rows, detail::tile_rows, [&](std::size_t first, std::size_t last) {
     const auto rows = target.rows_from(first, last - first);
-    detail::gptq_tile<Q> tile(factor, rows, out.matrix(), how.search);
+    detail::gptq_tile<Q> tile(how, factor, rows, out.matrix());
     if (how.static_groups || factor.act_order()) tile.fit_all_grids(rows);
     tile.run();
     tile.store(out, first);

@@ -51,7 +51,9 @@ class gptq_factor {
   bool act_order() const noexcept { return act_order_; }
   double damping() const noexcept { return damping_; }                      ///< as used: see the constructor
   std::span<const std::uint32_t> order() const noexcept { return order_; }  ///< column of each step
-  std::span<const double> pivots() const noexcept { return pivots_; }       ///< R_jj² of each step
+  /// What a squared rounding error costs in each column, in stored order, once later columns have made up for it: R_jj²
+  /// over the largest.
+  std::span<const float> importance() const noexcept { return importance_; }
   rows_view<const float> feedback() const noexcept {
     return {feedback_.data(), cols(), cols()};
   }  ///< M, zero for k >= j
@@ -61,7 +63,7 @@ class gptq_factor {
   bool factorise(rows_view<const double> s, double mean);
 
   std::vector<std::uint32_t> order_;
-  std::vector<double> pivots_;
+  std::vector<float> importance_;
   aligned_buffer<float> feedback_;
   double damping_;
   bool act_order_;
@@ -89,12 +91,9 @@ gptq_factor::gptq_factor(const second_moment& moment, double damping, bool act_o
     std::sort(order_.begin(), order_.end(),
               [&](std::uint32_t a, std::uint32_t b) { return s(a, a) > s(b, b) || (s(a, a) == s(b, b) && a < b); });
 
-  pivots_.resize(n);
+  importance_.assign(n, 1.0f);
   feedback_ = aligned_buffer<float>(n * n, 0.0f);
-  if (!(mean > 0)) {  // no token excites anything: every weight stands alone
-    std::fill(pivots_.begin(), pivots_.end(), 1.0);
-    return;
-  }
+  if (!(mean > 0)) return;                         // no token excites anything: every weight stands alone
   constexpr double least_raise = 1e-8, most = 10;  // at 10 even a matrix with slightly negative eigenvalues is definite
   while (!factorise<Isa>(s, mean)) {
     damping_ = std::max(10 * damping_, least_raise);
@@ -119,11 +118,11 @@ bool gptq_factor::factorise(rows_view<const double> s, double mean) {
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> cholesky(reversed);
   if (cholesky.info() != Eigen::Success) return false;
   const double least = 4 * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
-  for (Eigen::Index j = 0; j < diagonal.size(); ++j) {
-    const double pivot = reversed(j, j) * reversed(j, j);
-    if (!(pivot > least * diagonal(j))) return false;  // below what rounding leaves of it
-    pivots_[n - 1 - static_cast<std::size_t>(j)] = pivot;
-  }
+  const Eigen::VectorXd pivots = reversed.diagonal().cwiseAbs2();
+  if (!(pivots.array() > least * diagonal.array()).all()) return false;  // below what rounding leaves of it
+  const double largest = pivots.maxCoeff();
+  for (std::size_t j = 0; j < n; ++j)
+    importance_[order_[n - 1 - j]] = static_cast<float>(pivots(static_cast<Eigen::Index>(j)) / largest);
   for (std::size_t j = 0; j < n; ++j) {
     const double* column = &reversed(0, static_cast<Eigen::Index>(n - 1 - j));
     for (std::size_t k = 0; k < j; ++k)
