@@ -3,4 +3,23 @@
 /// @file
 /// Files: safetensors, GGUF, adapters. Needs nlohmann-json; CMake target qwha::io.
 
-#include <qwha/base/error.hpp>
+#include <qwha/io/adapter_arrays.hpp>
+#include <qwha/io/adapter_file.hpp>
+#include <qwha/io/adapter_gguf.hpp>
+#include <qwha/io/adapter_module.hpp>
+#include <qwha/io/adapter_safetensors.hpp>
+#include <qwha/io/atomic_file.hpp>
+#include <qwha/io/convert.hpp>
+#include <qwha/io/dtype.hpp>
+#include <qwha/io/gguf.hpp>
+#include <qwha/io/gguf_writer.hpp>
+#include <qwha/io/json.hpp>
+#include <qwha/io/mapped_file.hpp>
+#include <qwha/io/message.hpp>
+#include <qwha/io/posix.hpp>
+#include <qwha/io/qhft.hpp>
+#include <qwha/io/random_permutation.hpp>
+#include <qwha/io/safetensors.hpp>
+#include <qwha/io/safetensors_writer.hpp>
+#include <qwha/io/tensor.hpp>
+#include <qwha/version.hpp>

@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// `core.hpp` and all that is fitted to data: solvers, second moments, adapters' initialisation. Needs Eigen 3.4; CMake
+/// `core.hpp` and all that is fitted to data: solvers, second moments, selection, initialisation. Needs Eigen 3.4; CMake
 /// target qwha::qwha.
 
 #include <qwha/core.hpp>
+#include <qwha/fit/ada_alloc.hpp>
+#include <qwha/fit/coordinate_descent.hpp>
+#include <qwha/fit/eigen.hpp>
+#include <qwha/fit/gptq.hpp>
+#include <qwha/fit/gptq_factor.hpp>
+#include <qwha/fit/initialize.hpp>
+#include <qwha/fit/magr.hpp>
+#include <qwha/fit/pursuit.hpp>
+#include <qwha/fit/refine.hpp>
+#include <qwha/fit/row_objective.hpp>
+#include <qwha/fit/row_tile.hpp>
+#include <qwha/fit/second_moment.hpp>
+#include <qwha/fit/second_moment_file.hpp>
+#include <qwha/fit/selection.hpp>
+#include <qwha/fit/single_thread.hpp>
+#include <qwha/fit/spectral_problem.hpp>
