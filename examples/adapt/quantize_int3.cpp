@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+#include "quantize_as.hpp"
+
+namespace adapt {
+
+template std::unique_ptr<quantized_layer> quantize_affine<3>(const options&, qwha::rows_view<const float>,
+                                                             const layer_inputs&);
+
+}  // namespace adapt

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "options.hpp"
+#include "qwha/base/error.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A folder with a file that stands for the model and one that stands for a text.
+struct scratch {
+  fs::path folder = fs::temp_directory_path() / "qwha_adapt_options_test";
+  scratch() {
+    fs::create_directories(folder);
+    std::ofstream(folder / "model.gguf") << "model";
+    std::ofstream(folder / "text.txt") << "text";
+  }
+  ~scratch() { fs::remove_all(folder); }
+};
+
+adapt::options parse(const scratch& s, std::vector<std::string> words) {
+  std::vector<std::string> all{"adapt", "--model", (s.folder / "model.gguf").string(), "--calibration",
+                               (s.folder / "text.txt").string()};
+  all.insert(all.end(), words.begin(), words.end());
+  std::vector<const char*> argv;
+  for (const auto& w : all) argv.push_back(w.c_str());
+  return adapt::parse_options(static_cast<int>(argv.size()), argv.data());
+}
+
+int usage_status(const scratch& s, std::vector<std::string> words) {
+  try {
+    parse(s, std::move(words));
+  } catch (const adapt::usage_error& e) {
+    return e.status;
+  }
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("defaults are the main job of the README") {
+  const scratch s;
+  const auto o = parse(s, {});
+  CHECK(o.bits == 2);
+  CHECK(o.group == 64);
+  CHECK(o.rank == std::size_t{16});
+  CHECK_FALSE(o.parameters.has_value());
+  CHECK(o.solver == adapt::solver::gptq);
+  CHECK(o.methods == std::vector<std::string>{"none", "qwha-paper", "qwha"});
+  CHECK(o.context == 512);
+}
+
+TEST_CASE("options are read as the contract writes them") {
+  const scratch s;
+  const auto text = (s.folder / "text.txt").string();
+  const auto o = parse(s, {"--evaluation", text, "--bits", "3", "--group", "32", "--quantizer", "gptq-magr", "--parameters", "1000",
+                           "--methods", "qwha,none,qwha", "--calibration-tokens", "600", "--evaluation-tokens", "700", "--context",
+                           "64", "--threads", "1", "--seed", "5", "--report", (s.folder / "r.json").string()});
+  CHECK(o.bits == 3);
+  CHECK(o.group == 32);
+  CHECK(o.solver == adapt::solver::gptq_magr);
+  CHECK(o.parameters == std::size_t{1000});
+  CHECK_FALSE(o.rank.has_value());
+  CHECK(o.methods == std::vector<std::string>{"qwha", "none"});  // each once, in the order given
+  CHECK(o.evaluation == fs::path(text));
+  CHECK(o.seed == 5);
+  const auto nf4 = parse(s, {"--quantizer", "nf4"});
+  CHECK(nf4.format == adapt::format::nf4);
+  CHECK(nf4.bits == 4);
+  CHECK(nf4.group == 64);
+}
+
+TEST_CASE("words that the program does not know are usage errors") {
+  const scratch s;
+  CHECK(usage_status(s, {"--bits", "5"}) == 2);
+  CHECK(usage_status(s, {"--bits", "two"}) == 2);
+  CHECK(usage_status(s, {"--group", "63"}) == 2);
+  CHECK(usage_status(s, {"--quantizer", "magic"}) == 2);
+  CHECK(usage_status(s, {"--methods", "qwha,magic"}) == 2);
+  CHECK(usage_status(s, {"--methods", ","}) == 2);
+  CHECK(usage_status(s, {"--rank", "4", "--parameters", "5"}) == 2);
+  CHECK(usage_status(s, {"--quantizer", "nf4", "--bits", "3"}) == 2);
+  CHECK(usage_status(s, {"--no-such-option"}) == 2);
+  CHECK(usage_status(s, {"--help"}) == 0);
+  const char* alone[] = {"adapt"};
+  CHECK_THROWS_AS(adapt::parse_options(1, alone), adapt::usage_error);
+}
+
+TEST_CASE("values that cannot be used are named") {
+  const scratch s;
+  CHECK_THROWS_WITH(parse(s, {"--rank", "0"}), Contains("--rank"));
+  CHECK_THROWS_WITH(parse(s, {"--parameters", "0"}), Contains("--parameters"));
+  CHECK_THROWS_WITH(parse(s, {"--context", "1"}), Contains("--context"));
+  CHECK_THROWS_WITH(parse(s, {"--calibration-tokens", "10"}), Contains("--calibration-tokens"));
+  CHECK_THROWS_WITH(parse(s, {"--evaluation", "/no/such/text"}), Contains("/no/such/text"));
+  CHECK_THROWS_WITH(parse(s, {"--report", "/no/such/folder/r.json"}), Contains("--report"));
+  CHECK_THROWS_AS(parse(s, {"--rank", "0"}), qwha::error);
+}
+
+TEST_CASE("the cache folder follows QWHA_CACHE") {
+  ::setenv("QWHA_CACHE", "/some/where", 1);
+  CHECK(adapt::cache_folder() == fs::path("/some/where"));
+  ::unsetenv("QWHA_CACHE");
+}
