@@ -48,12 +48,12 @@ TEST_CASE("a budget for the model is shared out to the last coefficient") {
 TEST_CASE("budgets that a layer cannot hold are refused by name") {
   adapt::options o;
   o.rank = 1000;
-  CHECK_THROWS_WITH(adapt::share_out(o, gemma_270m()), Contains("blk.0.attn_q") && Contains("--rank 1000"));
+  CHECK_THROWS_WITH(adapt::share_out(o, gemma_270m()), contains("blk.0.attn_q") && contains("--rank 1000"));
   o.rank = static_cast<std::size_t>(-1);  // rank (in + out) overflows
   CHECK_THROWS_AS(adapt::share_out(o, gemma_270m()), qwha::value_error);
   o.rank.reset();
   o.parameters = 5;  // fewer than layers
-  CHECK_THROWS_WITH(adapt::share_out(o, gemma_270m()), Contains("--parameters 5"));
+  CHECK_THROWS_WITH(adapt::share_out(o, gemma_270m()), contains("--parameters 5"));
   o.parameters = static_cast<std::size_t>(-1);
   CHECK_THROWS_AS(adapt::share_out(o, gemma_270m()), qwha::value_error);
 }
@@ -62,5 +62,5 @@ TEST_CASE("a width without a Hadamard matrix is refused by name") {
   adapt::options o;
   engine::model_config c = gemma_270m();
   c.hidden = 642;
-  CHECK_THROWS_WITH(adapt::share_out(o, c), Contains("attn_q") && Contains("642"));
+  CHECK_THROWS_WITH(adapt::share_out(o, c), contains("attn_q") && contains("642"));
 }

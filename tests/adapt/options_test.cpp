@@ -94,12 +94,12 @@ TEST_CASE("words that the program does not know are usage errors") {
 
 TEST_CASE("values that cannot be used are named") {
   const scratch s;
-  CHECK_THROWS_WITH(parse(s, {"--rank", "0"}), Contains("--rank"));
-  CHECK_THROWS_WITH(parse(s, {"--parameters", "0"}), Contains("--parameters"));
-  CHECK_THROWS_WITH(parse(s, {"--context", "1"}), Contains("--context"));
-  CHECK_THROWS_WITH(parse(s, {"--calibration-tokens", "10"}), Contains("--calibration-tokens"));
-  CHECK_THROWS_WITH(parse(s, {"--evaluation", "/no/such/text"}), Contains("/no/such/text"));
-  CHECK_THROWS_WITH(parse(s, {"--report", "/no/such/folder/r.json"}), Contains("--report"));
+  CHECK_THROWS_WITH(parse(s, {"--rank", "0"}), contains("--rank"));
+  CHECK_THROWS_WITH(parse(s, {"--parameters", "0"}), contains("--parameters"));
+  CHECK_THROWS_WITH(parse(s, {"--context", "1"}), contains("--context"));
+  CHECK_THROWS_WITH(parse(s, {"--calibration-tokens", "10"}), contains("--calibration-tokens"));
+  CHECK_THROWS_WITH(parse(s, {"--evaluation", "/no/such/text"}), contains("/no/such/text"));
+  CHECK_THROWS_WITH(parse(s, {"--report", "/no/such/folder/r.json"}), contains("--report"));
   CHECK_THROWS_AS(parse(s, {"--rank", "0"}), qwha::error);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// The program as its users run it: on a tiny random Llama in Hugging Face's layout, by the shell.
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -37,22 +38,40 @@ result shell(const std::string& command) {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), output};
 }
 
-/// Byte-level BPE without merges: a letter is a token.
-void write_tokenizer(const fs::path& folder, std::size_t vocabulary) {
-  nlohmann::json vocab = nlohmann::json::object();
-  int id = 0;
-  for (char c = 'a'; c <= 'z'; ++c) vocab[std::string(1, c)] = id++;
-  vocab["\u0120"] = id++;  // the byte-level name of a space
-  while (vocab.size() < vocabulary) vocab["unused" + std::to_string(id)] = id, ++id;
+/// Byte-level BPE without merges: a byte is a token. Bytes that are no visible Latin-1 characters are written as U+0100,
+/// U+0101, … in their order.
+void write_tokenizer(const fs::path& folder) {
+  nlohmann::json vocabulary = nlohmann::json::object();
+  unsigned invisible = 0x100;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const bool visible = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
+    const unsigned code = visible ? byte : invisible++;
+    std::string piece;
+    if (code >= 0x80) piece += static_cast<char>(0xc0 | (code >> 6));
+    piece += static_cast<char>(code < 0x80 ? code : 0x80 | (code & 0x3f));
+    vocabulary[piece] = byte;
+  }
   const nlohmann::json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
-  const nlohmann::json root{{"version", "1.0"},
-                            {"added_tokens", nlohmann::json::array()},
-                            {"normalizer", nullptr},
+  const nlohmann::json root{{"added_tokens", nlohmann::json::array()},
                             {"pre_tokenizer", bytes},
-                            {"post_processor", nullptr},
                             {"decoder", bytes},
-                            {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}}};
+                            {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
   std::ofstream(folder / "tokenizer.json") << root.dump();
+}
+
+/// A tiny Llama with a token for each byte.
+engine_test::tiny_model byte_model() {
+  engine_test::tiny_model m = engine_test::make_tiny("llama", 7);
+  m.vocabulary = 256;
+  std::uint64_t stream = 0;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+    const qwha::counter_random random(7, ++stream);
+    auto& w = m.weights.at(name);
+    w.shape = {m.vocabulary, m.hidden};
+    w.values.resize(m.vocabulary * m.hidden);
+    for (std::size_t i = 0; i < w.values.size(); ++i) w.values[i] = static_cast<float>(random.uniform(i) - 0.5);
+  }
+  return m;
 }
 
 std::string letters(std::size_t count, std::uint64_t seed) {
@@ -64,11 +83,11 @@ std::string letters(std::size_t count, std::uint64_t seed) {
 
 struct workplace {
   fs::path folder = fs::temp_directory_path() / ("qwha_adapt_program_test_" + std::to_string(::getpid()));
-  engine_test::tiny_model model = engine_test::make_tiny("llama", 7);
+  engine_test::tiny_model model = byte_model();
 
   workplace() {
     engine_test::write_hugging_face(model, folder / "model");
-    write_tokenizer(folder / "model", model.vocabulary);
+    write_tokenizer(folder / "model");
     std::ofstream(folder / "calibration.txt") << letters(4000, 1);
     std::ofstream(folder / "evaluation.txt") << letters(2000, 2);
   }
@@ -197,7 +216,7 @@ TEST_CASE("bad input gets one line that names it, status 1, and leaves no file")
   engine_test::tiny_model poisoned = w.model;
   poisoned.weights.at("model.layers.2.mlp.up_proj.weight").values[5] = std::numeric_limits<float>::quiet_NaN();
   engine_test::write_hugging_face(poisoned, w.folder / "poisoned");
-  write_tokenizer(w.folder / "poisoned", poisoned.vocabulary);
+  write_tokenizer(w.folder / "poisoned");
   check_refusal(shell(w.command("--rank 2" + report, "poisoned")), "model.layers.2.mlp.up_proj.weight");
 
   const std::string bytes = slurp(w.folder / "model" / "model.safetensors");
