@@ -245,6 +245,17 @@ inline bool same_bits(qwha::rows_view<const float> a, qwha::rows_view<const floa
   return true;
 }
 
+/// True when `f` throws an error whose message holds `text`.
+template <class F>
+bool refuses(const F& f, const std::string& text) {
+  try {
+    f();
+  } catch (const qwha::error& e) {
+    return std::string(e.what()).find(text) != std::string::npos;
+  }
+  return false;
+}
+
 // --- executors ------------------------------------------------------------------------------------------------------
 
 /// Chunks on so many threads, the last chunk first.

@@ -26,10 +26,11 @@ void decode_blocks(const quantized_matrix<Q>& base, std::size_t row, std::size_t
     Q::decode(codes + b * Q::code_bytes, parameters + b * Q::parameter_bytes, base.matrix(), out + b * Q::block_size);
 }
 
-/// w_row · x, decoded a few blocks at a time into L1. x holds cols() floats.
+/// w_row · x, decoded a piece at a time into L1: long enough that its stores are done when it is read. x holds cols()
+/// floats.
 template <class Q>
 float decode_dot(const quantized_matrix<Q>& base, std::size_t row, const float* x) noexcept {
-  constexpr std::size_t blocks = std::max<std::size_t>(1, 256 / Q::block_size), piece = blocks * Q::block_size;
+  constexpr std::size_t blocks = std::max<std::size_t>(1, 1024 / Q::block_size), piece = blocks * Q::block_size;
   alignas(64) float w[piece];
   dot_accumulator sum;
   for (std::size_t done = 0, block = 0; done < base.cols(); done += piece, block += blocks) {

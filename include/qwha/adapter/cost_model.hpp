@@ -19,36 +19,43 @@ enum class adapter_path {
 
 /// Cost of what the two paths do beyond the product with WQ that both share. Only ratios matter; the defaults are
 /// nanoseconds of one core (AVX-512, bench/adapter). An aggregate, so that an engine can state its own machine's.
+/// Members are always inlined, since the type crosses files (config.hpp).
 struct adapter_cost_model {
-  double butterfly = 0.010;   ///< one element through one of the log2(in) levels of a transform
-  double interleave = 0.25;   ///< one element of x̂ brought into panel order (two tokens and more)
-  double coefficient = 0.50;  ///< one coefficient times a panel of `panel` tokens
-  double lone = 0.30;         ///< one coefficient times a single token
-  double weight = 0.12;       ///< one weight of a row that has coefficients: clear, scatter, add to WQ
+  double butterfly = 0.0115;  ///< one element through one of the log2(in) levels of a transform
+  double interleave = 0.26;   ///< one element of x̂ brought into panel order (two tokens and more)
+  double coefficient = 1.3;   ///< one coefficient times a panel of `panel` tokens, x̂ in L2 or L3
+  double lone = 0.48;         ///< one coefficient times a single token
+  double weight = 0.065;      ///< one weight of a row that has coefficients: clear, scatter, add to WQ
   std::size_t panel = 16;     ///< tokens that one coefficient meets at once
 
   bool operator==(const adapter_cost_model&) const = default;
 
   /// Cost of T x and F x̂.
-  constexpr double activations(std::size_t in, std::size_t coefficients, std::size_t tokens) const noexcept {
+  QWHA_ALWAYS_INLINE constexpr double activations(std::size_t in, std::size_t coefficients,
+                                                  std::size_t tokens) const noexcept {
     const double transforms = as(tokens) * as(in) * (levels(in) * butterfly + (tokens > 1 ? interleave : 0.0));
     const double products = tokens < 2 ? as(tokens) * lone : as((tokens + panel - 1) / panel) * coefficient;
     return transforms + as(coefficients) * products;
   }
   /// Cost of F T, all rows, whatever the number of tokens.
-  constexpr double weights(std::size_t out, std::size_t in) const noexcept {
+  QWHA_ALWAYS_INLINE constexpr double weights(std::size_t out, std::size_t in) const noexcept {
     return as(out) * as(in) * (levels(in) * butterfly + weight);
   }
   /// Never `automatic`.
-  constexpr adapter_path choose(std::size_t out, std::size_t in, std::size_t coefficients,
-                                std::size_t tokens) const noexcept {
+  QWHA_ALWAYS_INLINE constexpr adapter_path choose(std::size_t out, std::size_t in, std::size_t coefficients,
+                                                   std::size_t tokens) const noexcept {
     return activations(in, coefficients, tokens) <= weights(out, in) ? adapter_path::activations
                                                                      : adapter_path::weights;
   }
 
  private:
-  static constexpr double as(std::size_t n) noexcept { return static_cast<double>(n); }
-  static constexpr double levels(std::size_t in) noexcept { return in < 2 ? 0.0 : as(std::bit_width(in - 1)); }
+  QWHA_ALWAYS_INLINE static constexpr double as(std::size_t n) noexcept { return static_cast<double>(n); }
+  /// Additions an element: one a level of the power of two, m / 4 + 3 for a leading factor m = 4 · odd (wht).
+  QWHA_ALWAYS_INLINE static constexpr double levels(std::size_t in) noexcept {
+    const int twos = in == 0 ? 0 : std::countr_zero(in);
+    const std::size_t odd = in >> twos;
+    return odd < 2 ? twos : twos - 2 + as(odd) + 3;
+  }
 };
 
 }  // namespace qwha

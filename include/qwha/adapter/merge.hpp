@@ -41,7 +41,7 @@ class merge_record {
   std::uint64_t spectrum = 0;                ///< fingerprint of F when it was merged
   std::uint64_t merged = 0;                  ///< fingerprint of the weights that merge left
 
-  std::size_t size_bytes() const noexcept {
+  QWHA_ALWAYS_INLINE std::size_t size_bytes() const noexcept {
     std::size_t n = steps.size();
     for (const auto& part : rest) n += part.size() * sizeof(displaced);
     return n;

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <string>
@@ -38,6 +39,8 @@ static_assert(std::is_trivially_copyable_v<spectrum_ref<float>>);
 
 /// F [out, in] with `size()` trainable coefficients against the orthonormal transform, W = WQ + F T. Rows one after
 /// another, columns ascending inside a row. The pattern is fixed at construction; values may be written (training).
+/// What checks or compares numbers is a template on the compile flags or always inlined (config.hpp): the type crosses
+/// files.
 /// @tparam T  float, double, half or bfloat16
 template <class T>
 class sparse_spectrum {
@@ -51,6 +54,7 @@ class sparse_spectrum {
   /// @param columns  [size], ascending and without repeats inside each row, below `cols`
   /// @param values   [size], finite
   /// @throws shape_error or value_error that names the row and the rule
+  template <class Isa = isa>
   sparse_spectrum(std::size_t rows, std::size_t cols, std::vector<std::size_t> offsets,
                   std::vector<std::uint32_t> columns, std::vector<T> values)
       : cols_(cols), offsets_(std::move(offsets)), columns_(std::move(columns)), values_(std::move(values)) {
@@ -101,16 +105,14 @@ class sparse_spectrum {
   spectrum_ref<T> ref() const noexcept { return {offsets_.data(), columns_.data(), values_.data(), rows(), cols_}; }
 
   /// Same shape, same pattern, values equal by their bits.
-  friend bool operator==(const sparse_spectrum& a, const sparse_spectrum& b) noexcept {
+  friend QWHA_ALWAYS_INLINE bool operator==(const sparse_spectrum& a, const sparse_spectrum& b) noexcept {
     return a.cols_ == b.cols_ && a.offsets_ == b.offsets_ && a.columns_ == b.columns_ &&
-           std::equal(a.values_.begin(), a.values_.end(), b.values_.begin(), same_bits);
+           same_bits(a.values_, b.values_);
   }
 
  private:
-  using bits_type = std::conditional_t<sizeof(T) == 8, std::uint64_t,
-                                       std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>>;
-  static bool same_bits(const T& a, const T& b) noexcept {
-    return std::bit_cast<bits_type>(a) == std::bit_cast<bits_type>(b);
+  QWHA_ALWAYS_INLINE static bool same_bits(const std::vector<T>& a, const std::vector<T>& b) noexcept {
+    return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
   }
 
   std::size_t cols_ = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// Which transform the coefficients of a spectrum belong to. Files ask here: they sit on the adapter, not on the transform.
+/// Which transform the coefficients of a spectrum belong to. Files ask here: they sit on the adapter, not on the
+/// transform.
 
 #include <cstddef>
 #include <string>
