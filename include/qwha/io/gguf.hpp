@@ -338,23 +338,21 @@ class gguf_file {
       if (t.name.empty() || t.name.size() > gguf_longest_name) in.fail(joined(what, ": names have 1 to 63 bytes"));
       const auto rank = in.number<std::uint32_t>("a tensor's rank");
       if (rank > 4) in.fail(joined(what, " has ", rank, " dimensions, at most 4 are allowed"));
-      std::uint64_t elements = 1;
       for (std::uint32_t d = 0; d < rank; ++d) {
         const auto extent = in.number<std::int64_t>("a tensor's shape");
-        constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
         if (extent < 0) in.fail(joined(what, " has a negative dimension"));
-        const auto e = static_cast<std::uint64_t>(extent);
-        if (e != 0 && elements > most / e) in.fail(joined(what, ": the number of elements overflows"));
-        elements *= e;
-        t.shape.insert(t.shape.begin(), static_cast<std::size_t>(e));
+        t.shape.insert(t.shape.begin(), static_cast<std::size_t>(extent));
       }
+      const std::optional<std::size_t> elements = element_count(t.shape);
+      constexpr std::size_t most = std::numeric_limits<std::size_t>::max() / 2;
+      if (!elements || *elements > most) in.fail(joined(what, ": the number of elements overflows"));
       const auto id = in.number<std::int32_t>("a tensor's type");
       const std::optional<dtype> type = dtype_of_ggml(id);
       if (!type) in.fail(joined(what, " has the unknown type ", id));
       t.dtype = *type;
       if (t.cols() % info(t.dtype).block_size != 0)
         in.fail(joined(what, ": rows of ", t.cols(), " elements are not whole blocks of ", name(t.dtype)));
-      const std::optional<std::size_t> size = bytes_of(t.dtype, static_cast<std::size_t>(elements));
+      const std::optional<std::size_t> size = bytes_of(t.dtype, *elements);
       if (!size) in.fail(joined(what, ": the number of bytes overflows"));
       const auto offset = in.number<std::uint64_t>("a tensor's offset");
       if (offset != data_size)

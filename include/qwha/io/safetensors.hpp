@@ -350,15 +350,11 @@ class safetensors_file {
       if (e.offsets[0] != end)
         fail(joined("the data begins at ", e.offsets[0], ", but the data before it ends at ", end,
                     ": there must be neither holes nor overlaps"));
-      std::size_t count = 1;
-      for (const std::size_t extent : e.shape) {
-        if (extent != 0 && count > std::numeric_limits<std::size_t>::max() / extent)
-          fail("the number of elements overflows");
-        count *= extent;
-      }
-      if (count % info(*type).block_size != 0)
+      const std::optional<std::size_t> count = element_count(e.shape);
+      if (!count) fail("the number of elements overflows");
+      if (*count % info(*type).block_size != 0)
         fail(joined("the shape ", shape_text(e.shape), " of ", e.dtype, " does not fill whole bytes"));
-      const std::optional<std::size_t> size = bytes_of(*type, count);
+      const std::optional<std::size_t> size = bytes_of(*type, *count);
       if (!size) fail("the number of bytes overflows");
       if (*size != e.offsets[1] - e.offsets[0])
         fail(joined("the shape ", shape_text(e.shape), " of ", e.dtype, " takes ", *size, " bytes, the data has ",

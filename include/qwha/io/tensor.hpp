@@ -84,15 +84,23 @@ tensor tensor_of(std::string name, std::vector<std::size_t> shape, std::span<con
   return t;
 }
 
+/// The number of elements of a shape; nothing when it, or the product of the dimensions that are not 0, overflows.
+inline std::optional<std::size_t> element_count(std::span<const std::size_t> shape) noexcept {
+  std::size_t count = 1;
+  bool empty = false;
+  for (const std::size_t extent : shape) {
+    if (extent == 0) empty = true;
+    if (extent > 1 && count > static_cast<std::size_t>(-1) / extent) return std::nullopt;
+    count *= extent == 0 ? 1 : extent;
+  }
+  return empty ? 0 : count;
+}
+
 /// The bytes that the shape asks for. @throws format_error when that is not what the tensor has
 inline std::size_t checked_size(const std::string& file, const tensor& t) {
-  std::size_t count = 1;
-  for (const std::size_t extent : t.shape) {
-    if (extent != 0 && count > static_cast<std::size_t>(-1) / extent)
-      throw format_error(joined(file, ": tensor ", quoted_name(t.name), ": the number of elements overflows"));
-    count *= extent;
-  }
-  const std::optional<std::size_t> size = bytes_of(t.dtype, count);
+  const std::optional<std::size_t> count = element_count(t.shape);
+  if (!count) throw format_error(joined(file, ": tensor ", quoted_name(t.name), ": the number of elements overflows"));
+  const std::optional<std::size_t> size = bytes_of(t.dtype, *count);
   if (size != t.bytes.size())
     throw format_error(joined(file, ": tensor ", quoted_name(t.name), ": the shape ", shape_text(t.shape), " of ",
                               name(t.dtype), " does not fit ", t.bytes.size(), " bytes"));
