@@ -102,11 +102,11 @@ TEST_CASE("exchange never raises the damped error of a row") {
       for (std::size_t row = 0; row < f.layer.out; ++row) {
         INFO("seed " << seed << ", row " << row);
         const qwha::row_objective objective = f.problem.objective(row, damping);
-        std::vector<std::uint32_t> start(10);
+        std::vector<std::uint32_t> start(row % 2 == 0 ? 10 : 26);
         qwha::select_random(48, {}, seed, row, start);
         qwha::support_solver<> solver;
         double before = damped_error(f, row, start, damping), first = before;
-        for (const int rounds : {0, 1, 3, 20}) {
+        for (const int rounds : {0, 1, 2, 3, 4, 5, 6, 7, 8, 20}) {
           std::vector<std::uint32_t> chosen = start;
           qwha::exchange(objective, chosen, solver, rounds);
           CHECK(std::ranges::is_sorted(chosen));

@@ -222,11 +222,8 @@ fit_result<T> fit(const spectral_problem<Transform>& problem, const fit_options&
 /// @param w     pre-trained weight W0 [out, in]
 /// @param base  its quantization WQ
 /// @param s     second moment S = X Xᵀ of the layer's input
-/// @par Cost    one product of [out, in] with [in, in], transforms, and a small solve a row; memory 12 bytes a weight
-/// and
-///              8 in²
-/// @par Numerics  double; error_after is within 1e-5 of the best on the same support. Same bits for any number of
-/// threads
+/// @par Cost    one product of [out, in] with [in, in], transforms, a small solve a row; 12 bytes a weight and 8 in²
+/// @par Numerics  double; error_after is within 1e-5 of the best on the same support; same bits on any executor
 /// @throws shape_error; unsupported_order; value_error that names the parameter or row and the rule. See `fit`.
 template <class T = float, class Q, class Transform = wht<native>>
 fit_result<T> initialize(rows_view<const float> w, const quantized_matrix<Q>& base, const second_moment& s,

@@ -21,11 +21,11 @@ struct row_objective {
   rows_view<const double> gram;     ///< G [in, in], symmetric
   double damping;                   ///< λ, absolute
 
-  std::size_t in() const noexcept { return product.size(); }
-  double damped_product(std::size_t j) const noexcept {
+  QWHA_ALWAYS_INLINE std::size_t in() const noexcept { return product.size(); }
+  QWHA_ALWAYS_INLINE double damped_product(std::size_t j) const noexcept {
     return product[j] + damping * static_cast<double>(spectrum[j]);
   }
-  double damped_gram(std::size_t j) const noexcept { return gram(j, j) + damping; }
+  QWHA_ALWAYS_INLINE double damped_gram(std::size_t j) const noexcept { return gram(j, j) + damping; }
 };
 
 }  // namespace qwha

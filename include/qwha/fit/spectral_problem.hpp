@@ -233,6 +233,8 @@ class spectral_problem {
           squared += b[j] * c(r, j);
           kept[j] = static_cast<float>(c(r, j));
         }
+        if (!all_finite(kept, cols()) || !is_finite(squared))
+          throw value_error("fit: the error of row " + std::to_string(first + r) + " is outside the range of float");
         row_error_[first + r] = std::sqrt(std::max(0.0, squared));
       }
     });
