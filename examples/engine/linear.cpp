@@ -50,7 +50,7 @@ void linear::forward(rows_view<const float> x, rows_view<float> y, const executo
   if (x.empty() || y.empty()) return;
   if (const rows_view<const float> w = weights_->dense(); !w.empty()) {
     multiply_transposed(x, w, y, where);
-  } else {
+  } else if (!weights_->multiply(x, y, where)) {
     matrix slab(std::min(out(), std::max<std::size_t>(1, slab_floats / in())), in());
     for (std::size_t first = 0; first < out(); first += slab.rows()) {
       const rows_view<float> rows = slab.view().rows_from(0, std::min(slab.rows(), out() - first));

@@ -26,6 +26,10 @@ class weight_source {
   virtual void read(std::size_t first, rows_view<float> out) const = 0;
   /// All rows, where they lie in memory as floats; else an empty view.
   virtual rows_view<const float> dense() const noexcept { return {}; }
+  /// y [tokens, out] = x Wᵀ by a way of its own; false: it has none, and rows are to be read.
+  virtual bool multiply(rows_view<const float> /*x*/, rows_view<float> /*y*/, const executor& /*where*/) const {
+    return false;
+  }
   /// Bytes that the weights take.
   virtual std::size_t size_bytes() const noexcept = 0;
 };

@@ -402,12 +402,17 @@ std::string tokenizer::decode(const std::vector<token>& tokens) const {
                kind == piece_kind::byte && byte != t.bytes.end()) {
       out += static_cast<char>(static_cast<unsigned char>(byte - t.bytes.begin()));
     } else {
-      for (std::size_t i = 0; i < piece.size();) {
-        const bool space = std::string_view(piece).substr(i).starts_with(meta_space);
-        out += space ? ' ' : piece[i];
-        i += space ? meta_space.size() : 1;
-      }
+      out += piece;
     }
+  }
+  if (!t.byte_level) {
+    std::string plain;
+    for (std::string_view rest = out; !rest.empty();) {
+      const bool space = rest.starts_with(meta_space);
+      plain += space ? ' ' : rest.front();
+      rest.remove_prefix(space ? meta_space.size() : 1);
+    }
+    out.swap(plain);
   }
   const bool starts_with_text = !tokens.empty() && t.prefix != space_prefix::never;
   return starts_with_text && out.starts_with(' ') ? out.substr(1) : out;
