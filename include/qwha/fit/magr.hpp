@@ -34,7 +34,8 @@ namespace qwha::inline QWHA_ISA::detail {
 
 /// Largest eigenvalue of a positive semidefinite matrix, by power iteration from a fixed start. Numerics: a lower
 /// bound, the Rayleigh quotient, once it has grown by less than one part in 10^6 in a step.
-inline double largest_eigenvalue(rows_view<const double> s) {
+template <class Isa = isa>  // a template: Eigen's products are compiled where they are used
+double largest_eigenvalue(rows_view<const double> s) {
   const auto matrix = eigen_map(s);
   Eigen::VectorXd x(matrix.rows());
   const counter_random random(0);
@@ -67,6 +68,7 @@ float clipping_bound(const Eigen::ArrayBase<Vector>& v, float alpha) noexcept {
 }
 
 /// Accelerated proximal gradient of up to `tile_rows` rows, each with its own momentum.
+template <class Isa>
 class magr_tile {
  public:
   /// @param s  S over its largest eigenvalue, symmetric
@@ -150,8 +152,9 @@ namespace qwha::inline QWHA_ISA {
 /// @par Numerics the same bits for any executor
 /// @throws shape_error when w and S do not fit; value_error when w or S holds NaN or infinity, or alpha is negative or
 ///         not finite
-inline void magr(rows_view<float> w, const second_moment& moment, const magr_options& how = {},
-                 const executor& where = default_executor()) {
+template <class Isa = isa>
+void magr(rows_view<float> w, const second_moment& moment, const magr_options& how = {},
+          const executor& where = default_executor()) {
   detail::check_moment("magr", w.rows, w.cols, moment);
   const rows_view<const double> s = moment.values();
   if (!is_finite(how.alpha) || how.alpha < 0)
@@ -162,11 +165,11 @@ inline void magr(rows_view<float> w, const second_moment& moment, const magr_opt
     throw value_error("magr: row " + std::to_string(row) + " of the second moment holds NaN or infinity");
   if (w.empty() || how.alpha == 0 || how.iterations == 0) return;
 
-  const double largest = detail::largest_eigenvalue(s);
+  const double largest = detail::largest_eigenvalue<Isa>(s);
   if (!(largest > 0)) return;
   const detail::square_matrix<float> scaled = (detail::eigen_map(s) / largest).cast<float>();
   parallel_for(where, w.rows, detail::tile_rows, [&](std::size_t first, std::size_t last) {
-    detail::magr_tile(w.rows_from(first, last - first), scaled, how).run();
+    detail::magr_tile<Isa>(w.rows_from(first, last - first), scaled, how).run();
   });
 }
 
