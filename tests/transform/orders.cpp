@@ -182,7 +182,7 @@ TEST_CASE("every listed matrix has its checksum, in the library and in the oracl
 }
 
 TEST_CASE("every Williamson quadruple is the oracle's") {
-  for (const std::size_t t : {3, 5, 7, 9, 11, 15, 17, 19, 21, 27}) {
+  for (const std::size_t t : {3u, 5u, 7u, 9u, 11u, 15u, 17u, 19u, 21u, 27u}) {
     const std::string name = "W(" + std::to_string(t) + ")";
     INFO(name);
     CHECK(library_matrix(name).entry == oracle::matrix(name).entry);
@@ -193,7 +193,7 @@ TEST_CASE("every Williamson quadruple is the oracle's") {
 TEST_CASE("H Hᵀ = n I for every construction") {
   std::vector<std::string> names = {"P1(3)", "P1(7)", "P2(5)", "S64", "P1(487)"};
   for (const checksum& c : checksums) names.push_back(c.name);
-  for (const std::size_t t : {3, 5, 7, 9, 11, 15, 17, 19, 21, 27}) names.push_back("W(" + std::to_string(t) + ")");
+  for (const std::size_t t : {3u, 5u, 7u, 9u, 11u, 15u, 17u, 19u, 21u, 27u}) names.push_back("W(" + std::to_string(t) + ")");
   for (const std::string& name : names) {
     const oracle::signs h = library_matrix(name);
     INFO(name);
@@ -250,7 +250,7 @@ TEST_CASE("a name multiplies out to its order, for every supported order up to 8
 }
 
 TEST_CASE("the reference's sizes keep the reference's factor") {
-  for (const std::size_t k : {172, 156, 140, 108, 60, 52, 36, 28, 40, 12}) {
+  for (const std::size_t k : {172u, 156u, 140u, 108u, 60u, 52u, 36u, 28u, 40u, 12u}) {
     const std::string own = qwha::order_name(k);
     for (std::size_t p = 2; p <= 256; p *= 2) CHECK(qwha::order_name(k * p) == own + "xS" + std::to_string(p));
   }

@@ -3,6 +3,7 @@
 /// @file
 /// The Walsh-Hadamard transform of rows on the CPU: the front door of transform/.
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <concepts>
@@ -71,19 +72,16 @@ class wht {
 
  public:
   /// Cost: none for powers of two, else the sign tables of the dense factor, made once in a process.
-  wht() requires(N != dynamic_order) : order_(find_order(N)), plan_(order_) {}
+  wht() requires(N != dynamic_order) : wht(find_order(N)) {}
 
   /// @throws unsupported_order naming n and the nearest supported block
-  explicit wht(std::size_t n) requires(N == dynamic_order) : order_(checked(n)), plan_(order_) {}
+  explicit wht(std::size_t n) requires(N == dynamic_order) : wht(checked(n)) {}
 
   std::size_t order() const noexcept { return N == dynamic_order ? plan_.n : N; }
   /// The canonical name of the matrix, `order_name(order())`.
   std::string name() const { return name_of(order_); }
   /// What `s` multiplies H by.
-  double scale(scaling s) const noexcept {
-    const double n = static_cast<double>(order());
-    return s == scaling::none ? 1 : s == scaling::inverse ? 1 / n : 1 / std::sqrt(n);
-  }
+  double scale(scaling s) const noexcept { return scales_[static_cast<std::size_t>(s)]; }
 
   /// x <- H x for every row.
   /// @param x  [rows, order()]
@@ -128,16 +126,25 @@ class wht {
                                                      const Epilogue& epilogue, orientation o = orientation::forward,
                                                      const executor& where = default_executor())
   const noexcept {
-    return for_rows(rows, where, [&](std::size_t begin, std::size_t end) noexcept {
-      return detail::with_scratch<T, stack_bytes / sizeof(T)>(order(), [&](T* work) noexcept {
-        return transform_rows<T>(begin, end, o, prologue, epilogue, [work](std::size_t) { return work; });
-      });
-    });
+    const auto load = [prologue](std::size_t r) {
+      return [prologue, r](auto width, std::size_t c) { return prologue(width, r, c); };
+    };
+    const auto store = [epilogue](std::size_t r) {
+      return [epilogue, r](std::size_t c, auto v) { epilogue(r, c, v); };
+    };
+    return in_scratch<T>(rows, load, store, o, where);
   }
 
  private:
   static constexpr std::size_t stack_bytes = std::size_t{1} << 18;
   static constexpr std::size_t small_work = std::size_t{1} << 16;  // elements: below, threads cost more than they bring
+
+  explicit wht(const hadamard_order& h) : order_(h), plan_(h), grain_((small_work - 1) / plan_.n + 1) {
+    const double n = static_cast<double>(plan_.n);
+    scales_[static_cast<std::size_t>(scaling::none)] = 1;
+    scales_[static_cast<std::size_t>(scaling::orthonormal)] = 1 / std::sqrt(n);
+    scales_[static_cast<std::size_t>(scaling::inverse)] = 1 / n;
+  }
 
   static hadamard_order checked(std::size_t n) {
     const hadamard_order h = find_order(n);
@@ -186,45 +193,57 @@ class wht {
   status run(rows_view<const S> in, rows_view<T> out, scaling s, orientation o, const executor& where) const noexcept {
     using A = arithmetic_t<T>;
     const A factor = static_cast<A>(scale(s));
-    const auto load = [in]<std::size_t W>(std::integral_constant<std::size_t, W>, std::size_t r, std::size_t c) {
-      return load_as<A, W>(in.row(r) + c);
+    const auto load = [in](std::size_t r) {
+      return [from = in.row(r)]<std::size_t W>(std::integral_constant<std::size_t, W>, std::size_t c) {
+        return load_as<A, W>(from + c);
+      };
     };
-    const auto store = [out, factor](std::size_t r, std::size_t c, auto v) {
-      store_as(out.row(r) + c, v * decltype(v)::splat(factor));
+    const auto store = [out, factor](std::size_t r) {
+      return [to = out.row(r), factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
     };
     if constexpr (std::same_as<A, T>)  // the output row is the scratch
       return for_rows(in.rows, where, [&](std::size_t begin, std::size_t end) noexcept {
         return transform_rows<A>(begin, end, o, load, store, [out](std::size_t r) { return out.row(r); });
       });
     else
-      return apply_fused<A>(in.rows, load, store, o, where);
+      return in_scratch<A>(in.rows, load, store, o, where);
+  }
+
+  template <class T, class Load, class Store>
+  status in_scratch(std::size_t rows, const Load& load, const Store& store, orientation o,
+                    const executor& where) const noexcept {
+    return for_rows(rows, where, [&](std::size_t begin, std::size_t end) noexcept {
+      return detail::with_scratch<T, stack_bytes / sizeof(T)>(order(), [&](T* work) noexcept {
+        return transform_rows<T>(begin, end, o, load, store, [work](std::size_t) { return work; });
+      });
+    });
   }
 
   /// Calls `body(begin, end)` over the rows; out_of_memory where one of the calls returned false.
   template <class Body>
   status for_rows(std::size_t rows, const executor& where, const Body& body) const noexcept {
+    if (rows <= grain_) return body(0, rows) ? status::ok : status::out_of_memory;
     std::atomic<bool> done{true};
-    parallel_for(where, rows, (small_work - 1) / order() + 1, [&](std::size_t begin, std::size_t end) noexcept {
+    parallel_for(where, rows, grain_, [&](std::size_t begin, std::size_t end) noexcept {
       if (!body(begin, end)) done.store(false, std::memory_order_relaxed);
     });
     return done.load(std::memory_order_relaxed) ? status::ok : status::out_of_memory;
   }
 
+  /// `load(r)` and `store(r)` are what row r is read and written through, `work(r)` its scratch.
   template <class T, class Load, class Store, class Work>
   QWHA_NOINLINE bool transform_rows(std::size_t begin, std::size_t end, orientation o, const Load& load,
                                     const Store& store, const Work& work) const noexcept {
-    for (std::size_t r = begin; r < end; ++r) {
-      const auto load_row = [load, r](auto width, std::size_t c) { return load(width, r, c); };
-      const auto store_row = [store, r](std::size_t c, auto v) { store(r, c, v); };
-      if (!detail::transform_row < N == dynamic_order ? 0 : N, T, lanes < Backend,
-          T >> (plan_, o, work(r), load_row, store_row))
-        return false;
-    }
+    constexpr std::size_t known = N == dynamic_order ? 0 : N;
+    for (std::size_t r = begin; r < end; ++r)
+      if (!detail::transform_row<known, T, lanes<Backend, T>>(plan_, o, work(r), load(r), store(r))) return false;
     return true;
   }
 
   hadamard_order order_;
   detail::row_plan plan_;
+  std::size_t grain_;
+  std::array<double, 3> scales_{};
 };
 
 }  // namespace qwha::inline QWHA_ISA
