@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
     }
-  for (const std::size_t in : {640, 2048, 4096})
+  for (const std::size_t in : {640u, 2048u, 4096u})
     benchmark::RegisterBenchmark(("second_moment/" + std::to_string(in)).c_str(), accumulate, in)
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();

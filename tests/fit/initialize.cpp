@@ -171,7 +171,8 @@ TEST_CASE("selections are the largest of their scores within AdaAlloc's budgets"
         };
         std::vector<std::uint32_t> order(in);
         std::iota(order.begin(), order.end(), 0u);
-        std::stable_sort(order.begin(), order.end(), [&](auto a, auto z) { return score(a) > score(z); });
+        std::sort(order.begin(), order.end(),
+                  [&](auto a, auto z) { return score(a) > score(z) || (score(a) == score(z) && a < z); });
         if (how == selection::magnitude || how == selection::energy || how == selection::reference) {
           order.resize(budgets[i]);
           std::sort(order.begin(), order.end());

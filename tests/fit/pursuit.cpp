@@ -96,7 +96,7 @@ TEST_CASE("pursuit fills every budget with distinct columns, also where the data
 }
 
 TEST_CASE("exchange never raises the damped error of a row") {
-  for (const std::uint64_t seed : {31, 32, 33}) {
+  for (const std::uint64_t seed : {31u, 32u, 33u}) {
     const fixture f(oracle::make_layer(seed, 8, 48, seed == 32 ? 25 : 120));
     for (const double damping : {1e-4, 0.1})
       for (std::size_t row = 0; row < f.layer.out; ++row) {
@@ -126,7 +126,7 @@ TEST_CASE("pursuit is never above the paper's method in any row") {
     const std::size_t in = seed % 3 == 0 ? 48 : 64, tokens = seed % 4 == 0 ? 30 : 200;  // 30: S is singular
     const fixture f(oracle::make_layer(seed, 24, in, tokens));
     for (const double damping : {0.0, 1e-4, 0.1})
-      for (const std::size_t rank : {1, 6}) {
+      for (const std::size_t rank : {1u, 6u}) {
         INFO("seed " << seed << ", tokens " << tokens << ", damping " << damping << ", rank " << rank);
         fit_options o = qwha::paper_fit_options(rank * (24 + in));
         o.damping = damping;
@@ -150,7 +150,7 @@ TEST_CASE("pursuit is never above the paper's method in any row") {
 TEST_CASE("pursuit beats the paper's method, on the fitted text and on another one") {
   // Many tokens for the number of inputs, as in practice; the other text has the same causes and other draws.
   double ours_sum = 0, paper_sum = 0;
-  for (const std::uint64_t seed : {70, 71, 72}) {
+  for (const std::uint64_t seed : {70u, 71u, 72u}) {
     const fixture f(oracle::make_layer(seed, 32, 64, 2000));
     const std::vector<float> other = oracle::activations(seed, 1, 1000, 64);
     const auto paper = qwha::fit(f.problem, qwha::paper_fit_options(6 * 96));
