@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Files appear whole or not at all; the system's reasons reach the message.
 
+#include <csignal>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
 
 #include <qwha/io/atomic_file.hpp>
 #include <qwha/io/mapped_file.hpp>
+
+#if __has_include(<sys/resource.h>)
+#include <sys/resource.h>
+#endif
 #include "catch.hpp"
 #include "io/expect.hpp"
 #include "io/files.hpp"
@@ -74,13 +79,30 @@ TEST_CASE("what cannot be written says why", "[io][atomic_file]") {
   CHECK(mentions(message_of<io_error>([&] { file.commit(); }), {"rename"}));
 }
 
-#if defined(__linux__)
-TEST_CASE("a full disk is an io_error that names the file", "[io][atomic_file]") {
-  // /dev/full refuses every write; the object cannot be made there, so the system call path is met through a limit.
-  if (!std::filesystem::exists("/dev/full")) return;
+#if __has_include(<sys/resource.h>)
+TEST_CASE("a write that the system refuses is an io_error that names the file and leaves nothing",
+          "[io][atomic_file]") {
+  // A limit on file sizes stands in for a full disk: the same call fails, with another reason.
   const scratch_folder folder;
-  std::filesystem::create_symlink("/dev/full", folder / "full");
-  CHECK_THROWS_AS(io::mapped_file(folder / "full"), io_error);
+  struct ::rlimit before = {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct ::rlimit limit = before;
+  limit.rlim_cur = 100'000;
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  std::string message;
+  try {
+    io::atomic_file file(folder / "large");
+    const std::string piece(30'000, 'x');
+    for (int i = 0; i < 10; ++i) file.write(piece);
+    file.commit();
+  } catch (const io_error& e) {
+    message = e.what();
+  }
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, handler);
+  CHECK(mentions(message, {"large", "cannot write"}));
+  CHECK(folder.entries() == 0);
 }
 #endif
 
