@@ -22,24 +22,23 @@ namespace {
 using namespace engine_test;
 using qwha::rows_view;
 
-std::string bytes_of_hex(const std::string& hex) {
-  std::string s;
-  for (std::size_t i = 0; i < hex.size(); i += 2) s += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  return s;
-}
-
 struct setting {
   fs::path golden;
   engine::model model;
 };
-const setting* real() {
+const setting& real() {
   static const std::unique_ptr<setting> s = [] {
     const auto golden = golden_folder();
     const auto path = real_model();
     return golden && path ? std::make_unique<setting>(setting{*golden / "llama.cpp", engine::model(*path)}) : nullptr;
   }();
-  if (!s) std::printf("skipped: needs the golden files and the real model\n");
-  return s.get();
+  if (!s) {
+    std::puts(
+        "skipped: needs golden files (beside the project, or where QWHA_GOLDEN says) and the model in the cache "
+        "folder");
+    std::exit(4);
+  }
+  return *s;
 }
 
 double rms_difference(std::span<const float> a, std::span<const float> b) {
@@ -57,10 +56,9 @@ std::span<const float> all(const engine::matrix& m) { return {m.row(0), m.rows()
 }  // namespace
 
 TEST_CASE("token ids are llama.cpp's for every string") {
-  const setting* s = real();
-  if (s == nullptr) return;
-  const engine::tokenizer& text = s->model.text();
-  const auto file = nlohmann::json::parse(read_text(s->golden / "tokens_strings.json"));
+  const setting& s = real();
+  const engine::tokenizer& text = s.model.text();
+  const auto file = nlohmann::json::parse(read_text(s.golden / "tokens_strings.json"));
   std::size_t checked = 0;
   for (const char* list : {"cases", "invalid_utf8"})
     for (const auto& c : file.at(list)) {
@@ -72,17 +70,16 @@ TEST_CASE("token ids are llama.cpp's for every string") {
       ++checked;
     }
   CHECK(checked == 270);
-  CHECK(text.encode(read_text(s->golden / "head_3000ch.txt"), true) ==
-        read_npy<engine::token>(s->golden / "tokens_3000ch.npy"));
+  CHECK(text.encode(read_text(s.golden / "head_3000ch.txt"), true) ==
+        read_npy<engine::token>(s.golden / "tokens_3000ch.npy"));
 }
 
 TEST_CASE("hidden states, logits and likelihoods of Gemma 3 270M are llama.cpp's") {
-  const setting* s = real();
-  if (s == nullptr) return;
-  const engine::model& m = s->model;
-  const auto tokens = read_npy<engine::token>(s->golden / "tokens_3000ch.npy");
+  const setting& s = real();
+  const engine::model& m = s.model;
+  const auto tokens = read_npy<engine::token>(s.golden / "tokens_3000ch.npy");
   const std::size_t width = m.config().hidden;
-  const auto golden = [&](const std::string& name) { return read_npy<float>(s->golden / (name + ".npy")); };
+  const auto golden = [&](const std::string& name) { return read_npy<float>(s.golden / (name + ".npy")); };
   const auto compare = [&](const std::string& name, std::span<const float> got) {
     const auto want = golden(name);
     const double relative = rms_difference(got, want) / rms(want);
@@ -128,13 +125,13 @@ TEST_CASE("hidden states, logits and likelihoods of Gemma 3 270M are llama.cpp's
     const double difference = rms_difference(all(logits), want);
     std::printf("logits, last 4 of 512: rms difference %.2e\n", difference);
     CHECK(difference <= 5e-3);
-    const auto argmax = read_npy<std::int32_t>(s->golden / "argmax_512.npy");
+    const auto argmax = read_npy<std::int32_t>(s.golden / "argmax_512.npy");
     for (std::size_t r = 0; r < 4; ++r)
       CHECK(std::max_element(logits.row(r), logits.row(r) + logits.cols()) - logits.row(r) == argmax[n - 4 + r]);
 
     std::vector<double> nll(n);
     engine::negative_log_likelihood(m, hidden.view(), std::span(tokens).subspan(1, n), nll);
-    const auto want_nll = read_npy<double>(s->golden / "nll_512.npy");
+    const auto want_nll = read_npy<double>(s.golden / "nll_512.npy");
     double mean = 0, largest = 0;
     for (std::size_t t = 0; t < n; ++t) {
       mean += (nll[t] - want_nll[t]) / static_cast<double>(n);
@@ -151,7 +148,7 @@ TEST_CASE("hidden states, logits and likelihoods of Gemma 3 270M are llama.cpp's
     const std::size_t n = tokens.size() - 1;
     std::vector<double> nll(n);
     engine::negative_log_likelihood(m, hidden.view().rows_from(0, n), std::span(tokens).subspan(1), nll);
-    const auto want = read_npy<double>(s->golden / "nll_full.npy");
+    const auto want = read_npy<double>(s.golden / "nll_full.npy");
     double mean = 0;
     for (std::size_t t = 0; t < n; ++t) mean += (nll[t] - want[t]) / static_cast<double>(n);
     std::printf("NLL of 681 tokens: mean difference %.2e\n", mean);
@@ -161,6 +158,6 @@ TEST_CASE("hidden states, logits and likelihoods of Gemma 3 270M are llama.cpp's
     std::vector<engine::block_weights> blocks;
     for (std::size_t layer = 0; layer < m.layers(); ++layer) blocks.push_back(m.load_block(layer));
     CHECK(engine::greedy(m, blocks, std::span(tokens).first(64), 32) ==
-          read_npy<engine::token>(s->golden / "greedy32_after64.npy"));
+          read_npy<engine::token>(s.golden / "greedy32_after64.npy"));
   }
 }

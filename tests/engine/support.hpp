@@ -27,6 +27,13 @@ inline std::string read_text(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// "6162" as "ab".
+inline std::string bytes_of_hex(const std::string& hex) {
+  std::string s;
+  for (std::size_t i = 0; i < hex.size(); i += 2) s += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return s;
+}
+
 /// A folder named by an environment variable, or the first of `places` that is there.
 inline std::optional<fs::path> find_folder(const char* variable, const std::vector<fs::path>& places) {
   if (const char* named = std::getenv(variable); named != nullptr && *named != '\0') {
@@ -44,7 +51,10 @@ inline std::optional<fs::path> golden_folder() {
 /// Gemma 3 270M as cmake/setup.sh leaves it.
 inline std::optional<fs::path> real_model() {
   const char* home = std::getenv("HOME");
-  const auto cache = find_folder("QWHA_CACHE", {fs::path(home == nullptr ? "" : home) / ".cache/qwha"});
+  const char* xdg = std::getenv("XDG_CACHE_HOME");
+  const fs::path base =
+      xdg != nullptr && *xdg != '\0' ? fs::path(xdg) : fs::path(home == nullptr ? "" : home) / ".cache";
+  const auto cache = find_folder("QWHA_CACHE", {base / "qwha"});
   if (!cache || !fs::exists(*cache / "gemma-3-270m-q4_k_m.gguf")) return std::nullopt;
   return *cache / "gemma-3-270m-q4_k_m.gguf";
 }
