@@ -4,7 +4,7 @@
 /// `vec<T, W>`: W numbers in one register, over the vector extensions of GCC and Clang; plain C++ for W = 1.
 /// Never ask for a vector wider than `native::vector_bytes`: the compiler would keep it in memory.
 
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -77,6 +77,18 @@ struct vec {
 template <class T, std::size_t W>
 QWHA_KERNEL_INLINE vec<T, W> fma(vec<T, W> a, vec<T, W> b, vec<T, W> c) noexcept {
   return {a.v * b.v + c.v};
+}
+
+/// `value`, which the compiler must not know: keeps a multiplication by a constant 1 or -1 a multiplication.
+template <class T>
+QWHA_KERNEL_INLINE T opaque(T value) noexcept {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+  auto bits = std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>(value);
+  __asm__("" : "+r"(bits));
+  return std::bit_cast<T>(bits);
+#else
+  return value;
+#endif
 }
 
 namespace detail {

@@ -8,6 +8,7 @@
 /// index bits are transformed in the order l … l + 3, 0 … l - 1, l + 4, l + 5, …: the order in which a 64-byte register
 /// file does least work. Butterflies are a + b and a - b, one rounding each.
 
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -26,21 +27,36 @@ QWHA_KERNEL_INLINE void butterfly(V& a, V& b) noexcept {
   b = a - b;
   a = sum;
 }
+/// The same bits; the difference goes to the multipliers, whose ports idle beside the adders'.
+template <class V>
+QWHA_KERNEL_INLINE void butterfly(V& a, V& b, V minus_one) noexcept {
+  const V sum = a + b;
+  b = fma(b, minus_one, a);
+  a = sum;
+}
 
-/// Butterflies between registers i and i + H of each 2 H consecutive ones. Spelled by indices, since compilers stop
-/// unrolling loops of this size and would keep the registers in memory.
+/// Butterflies between registers i and i + H of each 2 H consecutive ones; every other level by multiplication. Spelled
+/// by indices, since compilers stop unrolling loops of this size and would keep the registers in memory.
 template <std::size_t H, class V, std::size_t... I>
-QWHA_KERNEL_INLINE void butterfly_stage(V* r, std::index_sequence<I...>) noexcept {
-  (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H]), ...);
+QWHA_KERNEL_INLINE void butterfly_stage(V* r, V minus_one, std::index_sequence<I...>) noexcept {
+  if constexpr (multiply_levels<V::size> && std::countr_zero(H) % 2 == 1)
+    (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H], minus_one), ...);
+  else
+    (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H]), ...);
 }
 
 /// Register bits log2 First … log2 End - 1 of R registers, ascending.
 template <std::size_t First, std::size_t End, std::size_t R = End, class V>
-QWHA_KERNEL_INLINE void butterflies(V* r) noexcept {
+QWHA_KERNEL_INLINE void butterflies(V* r, V minus_one) noexcept {
   if constexpr (First < End) {
-    butterfly_stage<First>(r, std::make_index_sequence<R / 2>{});
-    butterflies<2 * First, End, R>(r);
+    butterfly_stage<First>(r, minus_one, std::make_index_sequence<R / 2>{});
+    butterflies<2 * First, End, R>(r, minus_one);
   }
+}
+template <std::size_t First, std::size_t End, std::size_t R = End, class V>
+QWHA_KERNEL_INLINE void butterflies(V* r) noexcept {
+  using T = typename V::value_type;
+  butterflies<First, End, R>(r, V::splat(multiply_levels<V::size> ? opaque(T(-1)) : T(-1)));
 }
 
 template <std::size_t H, class V, std::size_t... I>

@@ -15,6 +15,10 @@ inline constexpr std::size_t group_size = 64 / sizeof(T);
 template <class T>
 inline constexpr std::size_t base_size = 16 * group_size<T>;
 
+/// Whether every other level of butterflies subtracts by fused multiplication, W lanes at a time.
+template <std::size_t W>
+inline constexpr bool multiply_levels = W > 1 && (QWHA_HAS_AVX2 != 0 || QWHA_HAS_NEON != 0);
+
 struct cpu_tuning {
   std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
   std::size_t max_radix;    ///< registers of one column in a pass inside a cache block
