@@ -60,6 +60,12 @@ void check_values(const options& o) {
     throw qwha::io_error("--calibration: " + o.calibration.string() + " is not a file that can be read");
   if (o.evaluation && !fs::is_regular_file(*o.evaluation))
     throw qwha::io_error("--evaluation: " + o.evaluation->string() + " is not a file that can be read");
+  if (o.output) {
+    std::error_code failure;
+    fs::create_directories(*o.output, failure);
+    if (failure || !fs::is_directory(*o.output))
+      throw qwha::io_error("--output: " + o.output->string() + " is not a folder and cannot be made one");
+  }
   if (o.report) check_writable_place("--report", *o.report);
   if (o.plot) check_writable_place("--plot", *o.plot);
 }
@@ -84,6 +90,9 @@ options parse_options(int argc, const char* const* argv) {
   std::string methods = "none,qwha-paper,qwha";
   std::string evaluation, output, report, plot, calibration, model;
   std::size_t rank = 0, parameters = 0;
+  // CLI11 would wrap a negative number around.
+  const CLI::Validator count([](const std::string& word) { return word.find('-') == std::string::npos ? "" : word + " is negative"; },
+                             "COUNT");
   app.add_option("--model", model, "GGUF file or Hugging Face folder")->required()->type_name("PATH");
   app.add_option("--calibration", calibration, "UTF-8 text to fit to (default: the one that setup.sh made)")->type_name("TEXT");
   app.add_option("--evaluation", evaluation, "UTF-8 text to judge on (default: likewise)")->type_name("TEXT");
@@ -92,17 +101,17 @@ options parse_options(int argc, const char* const* argv) {
                     ->check(CLI::IsMember({32, 64, 128}))
                     ->capture_default_str();
   app.add_option("--quantizer", o.quantizer, keys(quantizers))->check(CLI::IsMember(quantizers))->capture_default_str();
-  auto* rank_option = app.add_option("--rank", rank, "budget of rank (in + out) coefficients a layer (default 16)");
-  app.add_option("--parameters", parameters, "budget of the whole model instead")->excludes(rank_option);
+  auto* rank_option = app.add_option("--rank", rank, "budget of rank (in + out) coefficients a layer (default 16)")->check(count);
+  app.add_option("--parameters", parameters, "budget of the whole model instead")->excludes(rank_option)->check(count);
   app.add_option("--methods", methods, "comma-separated: " + method_names())->capture_default_str();
-  app.add_option("--calibration-tokens", o.calibration_tokens)->capture_default_str();
-  app.add_option("--evaluation-tokens", o.evaluation_tokens)->capture_default_str();
-  app.add_option("--context", o.context, "tokens of a window")->capture_default_str();
+  app.add_option("--calibration-tokens", o.calibration_tokens)->check(count)->capture_default_str();
+  app.add_option("--evaluation-tokens", o.evaluation_tokens)->check(count)->capture_default_str();
+  app.add_option("--context", o.context, "tokens of a window")->check(count)->capture_default_str();
   app.add_option("--output", output, "folder for the adapters, one file a method")->type_name("DIR");
   app.add_option("--report", report, "every figure, as JSON")->type_name("FILE.json");
   app.add_option("--plot", plot, "error of every layer, drawn")->type_name("FILE.svg");
   app.add_option("--threads", o.threads, "0: all of the machine")->capture_default_str();
-  app.add_option("--seed", o.seed)->capture_default_str();
+  app.add_option("--seed", o.seed)->check(count)->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -283,7 +283,6 @@ class job {
 
   void save_adapters() {
     if (!options_.output) return;
-    std::filesystem::create_directories(*options_.output);
     for (contestant& c : contestants_) {
       if (c.adapter.modules.empty()) continue;
       c.adapter.metadata["base"] = model_.name();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// Files: safetensors, GGUF, adapters. Needs nlohmann-json; CMake target qwha::io.
+/// Files: safetensors, GGUF, adapters, and the core that they fill. Needs nlohmann-json; CMake target qwha::io.
 
+#include <qwha/core.hpp>
 #include <qwha/io/adapter_arrays.hpp>
 #include <qwha/io/adapter_file.hpp>
 #include <qwha/io/adapter_gguf.hpp>

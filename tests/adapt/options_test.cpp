@@ -86,6 +86,8 @@ TEST_CASE("words that the program does not know are usage errors") {
   CHECK(usage_status(s, {"--methods", ","}) == 2);
   CHECK(usage_status(s, {"--rank", "4", "--parameters", "5"}) == 2);
   CHECK(usage_status(s, {"--quantizer", "nf4", "--bits", "3"}) == 2);
+  CHECK(usage_status(s, {"--rank", "-3"}) == 2);
+  CHECK(usage_status(s, {"--calibration-tokens", "-1"}) == 2);
   CHECK(usage_status(s, {"--no-such-option"}) == 2);
   CHECK(usage_status(s, {"--help"}) == 0);
   const char* alone[] = {"adapt"};
@@ -100,6 +102,7 @@ TEST_CASE("values that cannot be used are named") {
   CHECK_THROWS_WITH(parse(s, {"--calibration-tokens", "10"}), contains("--calibration-tokens"));
   CHECK_THROWS_WITH(parse(s, {"--evaluation", "/no/such/text"}), contains("/no/such/text"));
   CHECK_THROWS_WITH(parse(s, {"--report", "/no/such/folder/r.json"}), contains("--report"));
+  CHECK_THROWS_WITH(parse(s, {"--output", (s.folder / "text.txt").string()}), contains("--output"));
   CHECK_THROWS_AS(parse(s, {"--rank", "0"}), qwha::error);
 }
 

@@ -50,6 +50,35 @@ TEST_CASE("ada_alloc gives floor(p a / sum a) and the rest to the smallest budge
   CHECK(qwha::ada_alloc(std::vector<double>{0, 0, 0}, 7, 100) == budgets{3, 2, 2});
 }
 
+TEST_CASE("ada_alloc of whole numbers is the rule in whole numbers") {
+  CHECK(qwha::ada_alloc(std::vector<double>{9, 6, 2, 7, 1}, 8, 100) == budgets{2, 2, 1, 2, 1});
+  constexpr std::uint64_t seed = 11;
+  INFO("seed " << seed);
+  const qwha::counter_random random(seed);
+  std::uint64_t draw = 0;
+  for (int trial = 0; trial < 20000; ++trial) {
+    std::vector<double> error(1 + random.below(7, draw++));
+    std::uint64_t sum = 0;
+    for (double& e : error) {
+      e = 1 + random.below(40, draw++);
+      sum += static_cast<std::uint64_t>(e);
+    }
+    const std::size_t parameters = random.below(60, draw++);
+    budgets expected(error.size());
+    std::size_t left = parameters;
+    for (std::size_t i = 0; i < error.size(); ++i) {
+      expected[i] = static_cast<std::uint32_t>(parameters * static_cast<std::uint64_t>(error[i]) / sum);
+      left -= expected[i];
+    }
+    std::vector<std::size_t> order(error.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const budgets floors = expected;
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return floors[a] < floors[b]; });
+    for (std::size_t k = 0; k < left; ++k) ++expected[order[k]];
+    REQUIRE(qwha::ada_alloc(error, parameters, 1000) == expected);
+  }
+}
+
 TEST_CASE("ada_alloc shares what capped rows cannot take among the others by the same rule") {
   // Shares 12, 2 and 2 of 16 with a cap of 8: 8 are left for two equal rows.
   CHECK(qwha::ada_alloc(std::vector<double>{6, 1, 1}, 16, 8) == budgets{8, 4, 4});

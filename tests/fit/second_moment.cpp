@@ -160,6 +160,15 @@ TEST_CASE("second_moment refuses bad input and keeps its sums") {
   CHECK(s.tokens() == 4);
 }
 
+TEST_CASE("second_moment refuses views without data or with rows that overlap") {
+  qwha::second_moment s(4);
+  const std::vector<float> x(8);
+  CHECK_THROWS_AS(s.accumulate(qwha::rows_view<const float>(nullptr, 2, 4)), qwha::shape_error);
+  CHECK_THROWS_AS(s.accumulate(qwha::rows_view<const float>(x.data(), 2, 4, 3)), qwha::shape_error);
+  CHECK_THROWS_AS(qwha::second_moment(qwha::rows_view<const double>(nullptr, 4, 4), 1), qwha::shape_error);
+  CHECK(s.tokens() == 0);
+}
+
 TEST_CASE("second_moment takes sums made elsewhere") {
   std::vector<double> values{4, 1, 1, 9};
   const second_moment s(rows_view<const double>(values.data(), 2, 2), 12);

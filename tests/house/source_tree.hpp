@@ -66,7 +66,7 @@ inline const std::map<std::string, std::set<std::string>>& arrows() {
       {"version.hpp", {}},
       {"core.hpp", {"base", "transform", "quant", "adapter", "version.hpp"}},
       {"qwha.hpp", {"core.hpp", "fit"}},
-      {"io.hpp", {"base", "transform", "quant", "adapter", "io", "version.hpp"}},
+      {"io.hpp", {"base", "transform", "quant", "adapter", "io", "core.hpp", "version.hpp"}},
       {"qwha.cuh", {"base", "transform", "quant", "adapter", "fit", "core.hpp", "qwha.hpp"}},
   };
   return table;

@@ -9,6 +9,7 @@
 
 #include <qwha/fit/gptq.hpp>
 #include <qwha/quant/affine.hpp>
+#include <qwha/quant/nf4.hpp>
 #include <qwha/quant/quantize.hpp>
 
 #include "catch.hpp"
@@ -267,6 +268,10 @@ TEST_CASE("gptq rejects what it cannot work with, by name") {
   REQUIRE_THROWS_AS(quantize<Q>(w.view(), gptq{.factor = &wrong}), shape_error);
   const gptq_factor right(s);
   REQUIRE_THROWS_AS(quantize<Q>(w.view(), gptq{.magr = true, .factor = &right}), value_error);
+
+  std::vector<float> huge(4 * 64, 1.0f);
+  huge[2 * 64 + 5] = std::numeric_limits<float>::max();
+  REQUIRE_THROWS_AS(quantize<nf4<>>(rows_view<const float>(huge.data(), 4, 64), gptq{&s}), value_error);
 
   std::vector<double> values(64 * 64, 0.0);
   for (std::size_t i = 0; i < 64; ++i) values[i * 65] = 1;

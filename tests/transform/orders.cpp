@@ -8,6 +8,7 @@
 
 #include <qwha/base/error.hpp>
 #include <qwha/transform/order.hpp>
+#include <qwha/transform/wht.hpp>
 #include <qwha/transform/sign_table.hpp>
 
 #include "catch.hpp"
@@ -279,6 +280,16 @@ TEST_CASE("the nearest block divides n and is the largest that does") {
       if (n % b == 0 && !qwha::order_name(b).empty()) largest = b;
     INFO(n);
     CHECK(qwha::nearest_block(n) == largest);
+  }
+}
+
+TEST_CASE("an order that nobody can want is refused at once") {
+  for (const std::size_t n : {static_cast<std::size_t>(-1), static_cast<std::size_t>(-2), std::size_t{100000007},
+                              (std::size_t{1} << 63) + 6}) {
+    INFO("n = " << n);
+    CHECK_FALSE(qwha::supported_order(n));
+    CHECK(n % qwha::nearest_block(n) == 0);
+    CHECK_THROWS_AS(qwha::wht<>(n), qwha::unsupported_order);
   }
 }
 

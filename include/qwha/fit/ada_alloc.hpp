@@ -21,9 +21,12 @@
 namespace qwha::inline QWHA_ISA {
 namespace detail {
 
-/// (error / largest)^temperature, in [0, 1] whatever the range; a row without error has no weight unless all are even.
+/// error^temperature up to a common factor that keeps it at most 1 whatever the range; a row without error has no weight
+/// unless all are even. At temperature 1 the factor is a power of two, so that the shares are those of the errors.
 inline double allocation_weight(double error, double largest, double temperature) {
-  if (temperature == 0 || error == largest) return 1;
+  if (temperature == 0) return 1;
+  if (temperature == 1) return largest == 0 ? 1 : std::ldexp(error, -1 - std::ilogb(largest));
+  if (error == largest) return 1;
   return error == 0 ? 0 : std::exp(temperature * (std::log(error) - std::log(largest)));
 }
 
@@ -66,7 +69,7 @@ inline std::vector<std::uint32_t> ada_alloc(std::span<const double> row_error, s
     double sum = 0;
     for (const std::size_t i : open) sum += weight[i];
     const auto share = [&, p = static_cast<double>(left)](std::size_t i) {
-      return sum > 0 ? p * (weight[i] / sum) : p / static_cast<double>(open.size());
+      return sum > 0 ? p * weight[i] / sum : p / static_cast<double>(open.size());
     };
     const auto fits = [&](std::size_t i) { return share(i) <= static_cast<double>(cap); };
     closed_one = !std::all_of(open.begin(), open.end(), fits);

@@ -4,6 +4,7 @@
 /// GPTQ: codes chosen column by column, each column's error passed on to those that follow.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -167,7 +168,8 @@ class gptq_tile {
   bool grids_are_fixed_ = false;
 };
 
-inline void check(const gptq& how, std::size_t rows, std::size_t cols) {
+inline void check(const gptq& how, rows_view<const float> w) {
+  const std::size_t rows = w.rows, cols = w.cols;
   const bool needs_moment = how.factor == nullptr || how.magr || how.descent.passes > 0;
   if (needs_moment && how.moment == nullptr)
     throw value_error("gptq: `moment` is null, but the second moment of the layer's inputs is needed");
@@ -175,6 +177,10 @@ inline void check(const gptq& how, std::size_t rows, std::size_t cols) {
   if (how.factor != nullptr && how.factor->cols() != cols)
     throw shape_error("gptq: the weight is [" + std::to_string(rows) + ", " + std::to_string(cols) +
                       "], but the factor is of " + std::to_string(how.factor->cols()) + " inputs");
+  constexpr float largest = 1e30f;  // errors that are fed back add up: they must stay inside the range of float
+  for (std::size_t r = 0; r < rows; ++r)
+    if (!std::all_of(w.row(r), w.row(r) + cols, [](float x) { return std::abs(x) <= largest; }))
+      throw value_error("gptq: row " + std::to_string(r) + " of the weight holds a magnitude above 1e30");
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail
@@ -190,7 +196,7 @@ namespace qwha::inline QWHA_ISA {
 template <group_quantizer Q>
 void solve(const gptq& how, rows_view<const float> w, quantized_matrix<Q>& out,
            const executor& where = default_executor()) {
-  detail::check(how, w.rows, w.cols);
+  detail::check(how, w);
   std::optional<gptq_factor> own;
   const gptq_factor& factor =
       how.factor != nullptr ? *how.factor : own.emplace(*how.moment, how.damping, how.act_order);

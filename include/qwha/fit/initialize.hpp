@@ -211,6 +211,8 @@ fit_result<T> fit(const spectral_problem<Transform>& problem, const fit_options&
                       " must be in 1 … out * in = " + std::to_string(problem.rows() * problem.cols()));
   if (!is_finite(options.damping) || options.damping < 0)
     throw value_error("fit: damping must be finite and not negative");
+  if (options.selection < selection::random || options.selection > selection::reference)
+    throw value_error("fit: selection = " + std::to_string(static_cast<int>(options.selection)) + " is none of the strategies");
   const std::vector<std::uint32_t> budgets =
       ada_alloc(problem.row_errors(), options.parameters, problem.cols(), options.temperature);
   const sparse_support support = select(problem, budgets, options, where);
@@ -241,6 +243,9 @@ double layer_error(rows_view<const float> w, rows_view<const float> approximatio
                    const executor& where = default_executor()) {
   if (w.rows != approximation.rows || w.cols != approximation.cols || w.cols != s.in())
     throw shape_error("layer_error: weight, approximation and second moment must have the same rows and in");
+  for (const auto& view : {w, approximation})
+    if (!view.empty() && (view.data == nullptr || (view.rows > 1 && view.stride < view.cols)))
+      throw shape_error("layer_error: the weight or its approximation has no data or a stride below its columns");
   constexpr std::size_t slab = 64, tile = 128;
   std::vector<double> squared((w.rows + slab - 1) / slab);
   parallel_for(where, w.rows, slab, [&](std::size_t begin, std::size_t end) {

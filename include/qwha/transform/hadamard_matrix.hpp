@@ -50,7 +50,7 @@ struct hadamard_factor {
 
 }  // namespace qwha
 
-namespace qwha::detail {
+namespace qwha::hadamard_detail {
 
 /// First rows of four circulants, one bit an element, set for -1.
 /// Williamson: symmetric rows, bits 0 … h - 1 are elements 1 … h (h = (t - 1) / 2), bit h is element 0.
@@ -110,7 +110,7 @@ constexpr bool williamson_negative(const circulant_quadruple& q, std::size_t whi
   return bit_of(q.low[which], 0, (d <= half ? d : q.t - d) - 1);
 }
 
-}  // namespace qwha::detail
+}  // namespace qwha::hadamard_detail
 
 namespace qwha::inline QWHA_ISA {
 
@@ -132,9 +132,9 @@ class hadamard_matrix {
       nonresidue_.assign(q, 1);
       for (std::size_t x = 0; x <= q / 2; ++x) nonresidue_[x * x % q] = 0;
     } else if (factor.kind == construction::williamson) {
-      quadruple_ = *detail::find_quadruple(detail::williamson_quadruples, q);
+      quadruple_ = *hadamard_detail::find_quadruple(hadamard_detail::williamson_quadruples, q);
     } else if (factor.kind == construction::goethals_seidel) {
-      quadruple_ = *detail::find_quadruple(detail::goethals_seidel_quadruples, q);
+      quadruple_ = *hadamard_detail::find_quadruple(hadamard_detail::goethals_seidel_quadruples, q);
     }
   }
 
@@ -182,7 +182,7 @@ class hadamard_matrix {
                                   {true, false, false, true},
                                   {true, true, false, false}};
     const std::size_t t = factor_.parameter, bi = i / t, bj = j / t;
-    return detail::williamson_negative(quadruple_, which[bi][bj], (j + t - i % t) % t) != minus[bi][bj];
+    return hadamard_detail::williamson_negative(quadruple_, which[bi][bj], (j + t - i % t) % t) != minus[bi][bj];
   }
   constexpr bool goethals_seidel(std::size_t i, std::size_t j) const noexcept {
     constexpr std::uint8_t which[4][4] = {{0, 1, 2, 3}, {1, 0, 3, 2}, {2, 3, 0, 1}, {3, 2, 1, 0}};
@@ -197,12 +197,12 @@ class hadamard_matrix {
       d = bi == 0 || bj == 0 ? (reversed + t - r) % t   // B R, C R, D R
                              : (r + t - reversed) % t;  // Dᵀ R, Cᵀ R, Bᵀ R
     }
-    return detail::bit_of(quadruple_.low[which[bi][bj]], quadruple_.high[which[bi][bj]], d) != minus[bi][bj];
+    return hadamard_detail::bit_of(quadruple_.low[which[bi][bj]], quadruple_.high[which[bi][bj]], d) != minus[bi][bj];
   }
 
   hadamard_factor factor_;
   std::vector<std::uint8_t> nonresidue_;  // [q]: chi = -1
-  detail::circulant_quadruple quadruple_{};
+  hadamard_detail::circulant_quadruple quadruple_{};
 };
 
 }  // namespace qwha::inline QWHA_ISA

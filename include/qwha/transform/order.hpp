@@ -46,7 +46,7 @@ struct hadamard_order {
   friend constexpr bool operator==(const hadamard_order&, const hadamard_order&) = default;
 };
 
-namespace detail {
+namespace hadamard_detail {
 
 constexpr bool is_prime(std::size_t n) noexcept {
   if (n < 2 || (n % 2 == 0 && n != 2)) return false;
@@ -92,7 +92,7 @@ constexpr factor_pair smallest_pair(std::size_t m) noexcept {
   return best;
 }
 
-}  // namespace detail
+}  // namespace hadamard_detail
 
 /// The Hadamard matrix of order n; empty where none is known.
 ///
@@ -119,19 +119,19 @@ constexpr hadamard_order find_order(std::size_t n) noexcept {
   };
   if (m == 5 && rest >= 8) {
     h.append(sylvester(2));
-    h.append(detail::dense_factor(20));
+    h.append(hadamard_detail::dense_factor(20));
     return finish(8);
   }
-  const std::size_t p = detail::smallest_cofactor(m);
-  const detail::factor_pair pair = detail::smallest_pair(m);
+  const std::size_t p = hadamard_detail::smallest_cofactor(m);
+  const hadamard_detail::factor_pair pair = hadamard_detail::smallest_pair(m);
   if (p != 0 && (pair.a == 0 || m * p <= pair.a * pair.b)) {
     if (rest < p) return h;
-    h.append(detail::dense_factor(m * p));
+    h.append(hadamard_detail::dense_factor(m * p));
     return finish(p);
   }
   if (pair.a == 0 || rest < pair.a * pair.b / m) return h;
-  h.append(detail::dense_factor(pair.a));
-  h.append(detail::dense_factor(pair.b));
+  h.append(hadamard_detail::dense_factor(pair.a));
+  h.append(hadamard_detail::dense_factor(pair.b));
   return finish(pair.a * pair.b / m);
 }
 
@@ -140,12 +140,16 @@ constexpr bool supported_order(std::size_t n) noexcept { return static_cast<bool
 
 /// The largest supported order that divides n, n > 0: the block size of a block-diagonal transform of n elements.
 /// qwha never pads, since padding changes the update that an adapter stands for.
+/// Cost: one division for each odd number up to max_dense_order / 4, whatever n is.
 constexpr std::size_t nearest_block(std::size_t n) noexcept {
-  for (std::size_t blocks = 1; blocks <= n / blocks; ++blocks)
-    if (n % blocks == 0 && supported_order(n / blocks)) return n / blocks;
-  for (std::size_t block = n; block > 1; --block)
-    if (block <= n / block && n % block == 0 && supported_order(block)) return block;
-  return 1;
+  const std::size_t rest = n & (~n + 1), odd = n / rest;  // n = odd · rest, rest a power of two
+  std::size_t largest = 1;
+  for (std::size_t m = 1; m <= max_dense_order / 4 && m <= odd; m += 2) {
+    if (odd % m != 0) continue;
+    for (std::size_t p = rest; p != 0 && m * p > largest; p /= 2)
+      if (supported_order(m * p)) largest = m * p;
+  }
+  return largest;
 }
 
 }  // namespace qwha

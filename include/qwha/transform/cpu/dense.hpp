@@ -48,7 +48,7 @@ constexpr std::size_t sum_index(unsigned code) noexcept { return ((code & 1u) !=
 /// Codes of the dense factor of order M, [M, M / 4].
 template <std::size_t M, bool Transposed>
 constexpr std::array<std::uint8_t, M * M / 4> codes_of_order() {
-  const hadamard_matrix h(dense_factor(M));
+  const hadamard_matrix h(hadamard_detail::dense_factor(M));
   std::array<std::uint8_t, M * M / 4> codes{};
   for (std::size_t i = 0; i < M; ++i)
     for (std::size_t j = 0; j < M; ++j)
@@ -91,7 +91,7 @@ QWHA_NO_SANITIZE void static_dense(orientation o, std::size_t at, std::size_t st
                                    T* work) noexcept {
   using V = vec<T, W>;
   constexpr std::integral_constant<std::size_t, W> width{};
-  constexpr bool symmetric = dense_factor(M).symmetric();
+  constexpr bool symmetric = hadamard_detail::dense_factor(M).symmetric();
   V sums[Twin ? 2 : 1][2 * M];
   for (std::size_t c = at; c < at + stride; c += W) {
     for (std::size_t g = 0; g < M / 4; ++g) {
