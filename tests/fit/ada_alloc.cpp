@@ -73,7 +73,8 @@ TEST_CASE("ada_alloc of whole numbers is the rule in whole numbers") {
     std::vector<std::size_t> order(error.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     const budgets floors = expected;
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return floors[a] < floors[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return floors[a] < floors[b] || (floors[a] == floors[b] && a < b); });
     for (std::size_t k = 0; k < left; ++k) ++expected[order[k]];
     REQUIRE(qwha::ada_alloc(error, parameters, 1000) == expected);
   }
