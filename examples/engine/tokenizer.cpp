@@ -567,7 +567,7 @@ tokenizer tokenizer::of_json(const std::filesystem::path& path) {
     t->ignore_merges = model.value("ignore_merges", false);
     if (model.contains("unk_token") && model.at("unk_token").is_string())
       for (std::size_t i = 0; i < t->pieces.size(); ++i)
-        if (t->pieces[i] == model.at("unk_token")) t->unknown = static_cast<token>(i);
+        if (t->pieces[i] == model.at("unk_token").get_ref<const std::string&>()) t->unknown = static_cast<token>(i);
     t->index();
     std::size_t rank = 0;
     for (const json& merge : model.at("merges")) {
