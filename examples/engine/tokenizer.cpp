@@ -236,8 +236,9 @@ struct tokenizer::tables {
       if (kinds[i] == piece_kind::control || kinds[i] == piece_kind::unknown || kinds[i] == piece_kind::user_defined)
         if (!pieces[i].empty()) specials.push_back(static_cast<token>(i));
     }
-    std::stable_sort(specials.begin(), specials.end(),
-                     [this](token a, token b) { return piece(a).size() > piece(b).size(); });
+    std::sort(specials.begin(), specials.end(), [this](token a, token b) {
+      return piece(a).size() != piece(b).size() ? piece(a).size() > piece(b).size() : a < b;
+    });
     const auto characters = byte_characters();
     for (unsigned b = 0; b < 256; ++b) {
       std::string name;
