@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cmake -DCOMPILERS=a;b -DSTANDARD=20 -DARCH=x86-64-v3 -DINCLUDES=-I… -DWARNINGS=… -DSOURCES=… -P silent_headers.cmake
-# A consumer's own warning flags find nothing to say about the headers and what the sources instantiate of them.
+# The first of COMPILERS that is installed is asked. A consumer's own warning flags find nothing to say about the headers and what the sources instantiate of them.
 
 set(tried 0)
 foreach(compiler IN LISTS COMPILERS)
@@ -26,7 +26,7 @@ foreach(compiler IN LISTS COMPILERS)
     endif()
     message("silent: ${compiler} -std=c++${STANDARD} ${arch} ${source}")
   endforeach()
-  unset(path)
+  break()
 endforeach()
 if(tried EQUAL 0)
   message("qwha-skip: none of these compilers is installed")
