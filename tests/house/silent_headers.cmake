@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # cmake -DCOMPILERS=a;b -DSTANDARD=20 -DARCH=x86-64-v3 -DINCLUDES=-I… -DWARNINGS=… -DSOURCES=… -P silent_headers.cmake
-# The first of COMPILERS that is installed is asked. A consumer's own warning flags find nothing to say about the headers and what the sources instantiate of them.
+# The first of COMPILERS that is installed is asked: a consumer's own warning flags find nothing to say about the headers
+# and what the sources instantiate of them.
 
 set(tried 0)
 foreach(compiler IN LISTS COMPILERS)
