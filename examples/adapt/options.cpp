@@ -44,14 +44,16 @@ void check_writable_place(const char* option, const fs::path& file) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw qwha::io_error(std::string(option) + ": the folder " + folder.string() + " does not exist");
-  if (fs::is_directory(file)) throw qwha::io_error(std::string(option) + ": " + file.string() + " is a folder, not a file");
+  if (fs::is_directory(file))
+    throw qwha::io_error(std::string(option) + ": " + file.string() + " is a folder, not a file");
 }
 
 void check_values(const options& o) {
   const auto fail = [](const std::string& text) { throw qwha::value_error(text); };
-  if (o.rank && *o.rank == 0) fail("--rank must be at least 1: a budget of zero repairs nothing (for that, ask for the method none)");
+  if (o.rank && *o.rank == 0)
+    fail("--rank must be at least 1: a budget of zero repairs nothing (for that, ask for the method none)");
   if (o.parameters && *o.parameters == 0) fail("--parameters must be at least 1: a budget of zero repairs nothing");
-  if (o.context < 2) fail("--context must be at least 2 tokens");
+  if (o.context < 4) fail("--context must be at least 4 tokens: half of each window is judged");
   if (o.calibration_tokens < o.context) fail("--calibration-tokens must hold at least one window of --context tokens");
   if (o.evaluation_tokens < o.context) fail("--evaluation-tokens must hold at least one window of --context tokens");
   if (o.threads < 0) fail("--threads must not be negative");
@@ -85,23 +87,28 @@ fs::path cache_folder() {
 
 options parse_options(int argc, const char* const* argv) {
   options o;
-  CLI::App app{"Quantizes a language model, repairs it with sparse Walsh-Hadamard adapters, and shows what that gains."};
+  CLI::App app{
+      "Quantizes a language model, repairs it with sparse Walsh-Hadamard adapters, and shows what that gains."};
   app.name("adapt");
   std::string methods = "none,qwha-paper,qwha";
   std::string evaluation, output, report, plot, calibration, model;
   std::size_t rank = 0, parameters = 0;
   // CLI11 would wrap a negative number around.
-  const CLI::Validator count([](const std::string& word) { return word.find('-') == std::string::npos ? "" : word + " is negative"; },
-                             "COUNT");
+  const CLI::Validator count(
+      [](const std::string& word) { return word.find('-') == std::string::npos ? "" : word + " is negative"; },
+      "COUNT");
   app.add_option("--model", model, "GGUF file or Hugging Face folder")->required()->type_name("PATH");
-  app.add_option("--calibration", calibration, "UTF-8 text to fit to (default: the one that setup.sh made)")->type_name("TEXT");
+  app.add_option("--calibration", calibration, "UTF-8 text to fit to (default: the one that setup.sh made)")
+      ->type_name("TEXT");
   app.add_option("--evaluation", evaluation, "UTF-8 text to judge on (default: likewise)")->type_name("TEXT");
-  auto* bits = app.add_option("--bits", o.bits, "bits of a code")->check(CLI::IsMember({2, 3, 4}))->capture_default_str();
+  auto* bits =
+      app.add_option("--bits", o.bits, "bits of a code")->check(CLI::IsMember({2, 3, 4}))->capture_default_str();
   auto* group = app.add_option("--group", o.group, "weights that share a scale")
                     ->check(CLI::IsMember({32, 64, 128}))
                     ->capture_default_str();
   app.add_option("--quantizer", o.quantizer, keys(quantizers))->check(CLI::IsMember(quantizers))->capture_default_str();
-  auto* rank_option = app.add_option("--rank", rank, "budget of rank (in + out) coefficients a layer (default 16)")->check(count);
+  auto* rank_option =
+      app.add_option("--rank", rank, "budget of rank (in + out) coefficients a layer (default 16)")->check(count);
   app.add_option("--parameters", parameters, "budget of the whole model instead")->excludes(rank_option)->check(count);
   app.add_option("--methods", methods, "comma-separated: " + method_names())->capture_default_str();
   app.add_option("--calibration-tokens", o.calibration_tokens)->check(count)->capture_default_str();
@@ -121,9 +128,10 @@ options parse_options(int argc, const char* const* argv) {
   }
 
   const quantizer_choice& choice = quantizers.at(o.quantizer);
-  if (choice.bits != 0 && ((bits->count() != 0 && o.bits != choice.bits) || (group->count() != 0 && o.group != choice.group)))
-    throw usage_error("adapt: --quantizer " + o.quantizer + " has " + std::to_string(choice.bits) + " bits in groups of " +
-                          std::to_string(choice.group) + "; leave out --bits and --group\n",
+  if (choice.bits != 0 &&
+      ((bits->count() != 0 && o.bits != choice.bits) || (group->count() != 0 && o.group != choice.group)))
+    throw usage_error("adapt: --quantizer " + o.quantizer + " has " + std::to_string(choice.bits) +
+                          " bits in groups of " + std::to_string(choice.group) + "; leave out --bits and --group\n",
                       2);
   o.solver = choice.solver;
   o.format = choice.format;

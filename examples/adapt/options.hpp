@@ -26,8 +26,8 @@ struct options {
   std::string quantizer = "gptq";
   adapt::solver solver = solver::gptq;
   adapt::format format = format::affine;
-  std::optional<std::size_t> rank = 16;      ///< a budget of rank (in + out) coefficients for every linear layer
-  std::optional<std::size_t> parameters;     ///< or one for the whole model, shared out in proportion to in + out
+  std::optional<std::size_t> rank = 16;   ///< a budget of rank (in + out) coefficients for every linear layer
+  std::optional<std::size_t> parameters;  ///< or one for the whole model, shared out in proportion to in + out
   std::vector<std::string> methods{"none", "qwha-paper", "qwha"};
   std::size_t calibration_tokens = 32768;
   std::size_t evaluation_tokens = 8192;

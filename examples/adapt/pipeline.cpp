@@ -237,7 +237,8 @@ class job {
         repaired[i].at(role).weights().read(0, approximation.view());
         figures.error_after = qwha::layer_error(w, approximation.view(), judged);
         if (options_.output)
-          c.adapter.modules.push_back({adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols)});
+          c.adapter.modules.push_back(
+              {adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols)});
         bar_.advance(work_.fit_block * share);
       } else {
         repaired[i].at(role) = base->bare(bias);
@@ -249,7 +250,8 @@ class job {
 
   /// Adapter files name layers as the model's own files do.
   std::string adapter_name(std::size_t layer, linear_role role) const {
-    return std::filesystem::is_directory(options_.model) ? engine::module_name(layer, role) : engine::layer_name(layer, role);
+    return std::filesystem::is_directory(options_.model) ? engine::module_name(layer, role)
+                                                         : engine::layer_name(layer, role);
   }
 
   double perplexity(const std::string& name, const stream& s) {
@@ -287,8 +289,8 @@ class job {
       if (c.adapter.modules.empty()) continue;
       c.adapter.metadata["base"] = model_.name();
       c.adapter.metadata["method"] = c.figures.name;
-      c.adapter.metadata["quantizer"] = options_.quantizer + ", " + std::to_string(options_.bits) + " bits in groups of " +
-                                        std::to_string(options_.group);
+      c.adapter.metadata["quantizer"] = options_.quantizer + ", " + std::to_string(options_.bits) +
+                                        " bits in groups of " + std::to_string(options_.group);
       qwha::io::save_adapter(*options_.output / (c.figures.name + ".safetensors"), c.adapter);
     }
   }

@@ -92,13 +92,17 @@ std::string draw_layer_errors(const run_figures& run) {
   const double width = left + columns * panel_width + (columns - 1) * gap_x + 24;
   const double legend_y = top + rows * panel_height + (rows - 1) * gap_y + 62;
   const double height = legend_y + 20 * static_cast<double>(methods.size() + 1) + 8;
-  std::string svg = format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\">\n",
-                           width, height, width, height);
+  std::string svg = format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" "
+      "role=\"img\">\n",
+      width, height, width, height);
   svg +=
       "<style>\n"
       "  text { font: 12px system-ui, sans-serif; fill: #24292f }\n"
-      "  .title { font-size: 17px; font-weight: 600 } .panel { font-size: 13px; font-weight: 600 } .soft { fill: #57606a }\n"
-      "  .page { fill: #ffffff } .grid { stroke: #d0d7de; stroke-width: 1 } .one { stroke: #57606a; stroke-width: 1.2 }\n"
+      "  .title { font-size: 17px; font-weight: 600 } .panel { font-size: 13px; font-weight: 600 } .soft { fill: "
+      "#57606a }\n"
+      "  .page { fill: #ffffff } .grid { stroke: #d0d7de; stroke-width: 1 } .one { stroke: #57606a; stroke-width: 1.2 "
+      "}\n"
       "  .line { fill: none; stroke-width: 2; stroke-linejoin: round }\n"
       "  @media (prefers-color-scheme: dark) {\n"
       "    text { fill: #e6edf3 } .soft { fill: #9aa4af } .page { fill: #0d1117 }\n"
@@ -119,10 +123,12 @@ std::string draw_layer_errors(const run_figures& run) {
     svg += text(x0, y0 - 8, panels[p], "panel");
     const double tick = y_high - y_low > 0.6 ? 0.2 : 0.1;
     for (double e = y_low; e <= y_high + 1e-9; e += tick) {
-      svg += format("<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x0, y_of(e), x0 + panel_width, y_of(e));
+      svg += format("<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x0, y_of(e),
+                    x0 + panel_width, y_of(e));
       svg += text(x0 - 6, y_of(e) + 4, format("%.1f", e), "soft", "end");
     }
-    svg += format("<line class=\"one\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x0, y_of(1), x0 + panel_width, y_of(1));
+    svg += format("<line class=\"one\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x0, y_of(1),
+                  x0 + panel_width, y_of(1));
     svg += text(x0, y0 + panel_height + 16, "block 0", "soft");
     svg += text(x0 + panel_width, y0 + panel_height + 16, format("%.0f", deepest), "soft", "end");
     for (std::size_t i = 0; i < methods.size(); ++i) {
@@ -132,8 +138,10 @@ std::string draw_layer_errors(const run_figures& run) {
     }
   }
 
-  svg += format("<line class=\"one\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", left, legend_y - 4, left + 34, legend_y - 4);
-  const auto none = std::find_if(run.methods.begin(), run.methods.end(), [](const auto& m) { return m.name == "none"; });
+  svg += format("<line class=\"one\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", left, legend_y - 4,
+                left + 34, legend_y - 4);
+  const auto none =
+      std::find_if(run.methods.begin(), run.methods.end(), [](const auto& m) { return m.name == "none"; });
   svg += text(left + 42, legend_y,
               "quantized, not repaired" +
                   (none == run.methods.end() ? std::string() : format(": perplexity %.1f", none->perplexity)) +
@@ -141,11 +149,15 @@ std::string draw_layer_errors(const run_figures& run) {
               "");
   for (std::size_t i = 0; i < methods.size(); ++i) {
     const double y = legend_y + 20 * static_cast<double>(i + 1);
-    svg += format("<line class=\"line\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" ", left, y - 4, left + 34, y - 4) + stroke(i) + "/>\n";
-    svg += text(left + 42, y,
-                methods[i]->name + format(": mean error %.3f, perplexity %.1f, ", methods[i]->relative_error(), methods[i]->perplexity) +
-                    std::to_string(methods[i]->parameters) + " parameters",
-                "");
+    svg +=
+        format("<line class=\"line\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" ", left, y - 4, left + 34, y - 4) +
+        stroke(i) + "/>\n";
+    svg +=
+        text(left + 42, y,
+             methods[i]->name +
+                 format(": mean error %.3f, perplexity %.1f, ", methods[i]->relative_error(), methods[i]->perplexity) +
+                 std::to_string(methods[i]->parameters) + " parameters",
+             "");
   }
   return svg + "</svg>\n";
 }

@@ -37,10 +37,12 @@ void print_table(std::ostream& out, const run_figures& run) {
   for (const auto& m : run.methods)
     row(m.name, std::to_string(m.parameters), number(m.relative_error(), 3), number(m.perplexity, 2),
         number(m.quantize_seconds + m.fit_seconds, 1));
-  out << "\nlayer error: mean over layers of |(W0 - W) X| / |(W0 - WQ) X|, on the evaluation text; 1 is the quantized model\n";
+  out << "\nlayer error: mean over layers of |(W0 - W) X| / |(W0 - WQ) X|, on the evaluation text; 1 is the quantized "
+         "model\n";
 
   // What the figures mean, for who does not read tables: the share of the damage that came back.
-  const auto none = std::find_if(run.methods.begin(), run.methods.end(), [](const auto& m) { return m.name == "none"; });
+  const auto none =
+      std::find_if(run.methods.begin(), run.methods.end(), [](const auto& m) { return m.name == "none"; });
   if (none == run.methods.end()) return;
   const double lost = std::log(none->perplexity / run.reference_perplexity);
   for (const auto& m : run.methods)

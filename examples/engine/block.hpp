@@ -36,12 +36,9 @@ constexpr std::string_view role_module(linear_role role) noexcept {
 constexpr linear_role input_of(linear_role role) noexcept {
   switch (role) {
     case linear_role::attn_k:
-    case linear_role::attn_v:
-      return linear_role::attn_q;
-    case linear_role::ffn_up:
-      return linear_role::ffn_gate;
-    default:
-      return role;
+    case linear_role::attn_v: return linear_role::attn_q;
+    case linear_role::ffn_up: return linear_role::ffn_gate;
+    default: return role;
   }
 }
 /// "blk.0.attn_q": how tables, reports and GGUF files call a layer.

@@ -117,18 +117,13 @@ block_weights model::load_block(std::size_t layer) const {
 
 std::pair<std::size_t, std::size_t> model::shape(linear_role role) const noexcept {
   switch (role) {
-    case linear_role::attn_q:
-      return {config_.query_width(), config_.hidden};
+    case linear_role::attn_q: return {config_.query_width(), config_.hidden};
     case linear_role::attn_k:
-    case linear_role::attn_v:
-      return {config_.kv_width(), config_.hidden};
-    case linear_role::attn_output:
-      return {config_.hidden, config_.query_width()};
+    case linear_role::attn_v: return {config_.kv_width(), config_.hidden};
+    case linear_role::attn_output: return {config_.hidden, config_.query_width()};
     case linear_role::ffn_gate:
-    case linear_role::ffn_up:
-      return {config_.intermediate, config_.hidden};
-    case linear_role::ffn_down:
-      return {config_.hidden, config_.intermediate};
+    case linear_role::ffn_up: return {config_.intermediate, config_.hidden};
+    case linear_role::ffn_down: return {config_.hidden, config_.intermediate};
   }
   return {0, 0};
 }

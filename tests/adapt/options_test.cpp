@@ -59,9 +59,30 @@ TEST_CASE("defaults are the main job of the README") {
 TEST_CASE("options are read as the contract writes them") {
   const scratch s;
   const auto text = (s.folder / "text.txt").string();
-  const auto o = parse(s, {"--evaluation", text, "--bits", "3", "--group", "32", "--quantizer", "gptq-magr", "--parameters", "1000",
-                           "--methods", "qwha,none,qwha", "--calibration-tokens", "600", "--evaluation-tokens", "700", "--context",
-                           "64", "--threads", "1", "--seed", "5", "--report", (s.folder / "r.json").string()});
+  const auto o = parse(s, {"--evaluation",
+                           text,
+                           "--bits",
+                           "3",
+                           "--group",
+                           "32",
+                           "--quantizer",
+                           "gptq-magr",
+                           "--parameters",
+                           "1000",
+                           "--methods",
+                           "qwha,none,qwha",
+                           "--calibration-tokens",
+                           "600",
+                           "--evaluation-tokens",
+                           "700",
+                           "--context",
+                           "64",
+                           "--threads",
+                           "1",
+                           "--seed",
+                           "5",
+                           "--report",
+                           (s.folder / "r.json").string()});
   CHECK(o.bits == 3);
   CHECK(o.group == 32);
   CHECK(o.solver == adapt::solver::gptq_magr);
@@ -98,7 +119,7 @@ TEST_CASE("values that cannot be used are named") {
   const scratch s;
   CHECK_THROWS_WITH(parse(s, {"--rank", "0"}), contains("--rank"));
   CHECK_THROWS_WITH(parse(s, {"--parameters", "0"}), contains("--parameters"));
-  CHECK_THROWS_WITH(parse(s, {"--context", "1"}), contains("--context"));
+  CHECK_THROWS_WITH(parse(s, {"--context", "3"}), contains("--context"));
   CHECK_THROWS_WITH(parse(s, {"--calibration-tokens", "10"}), contains("--calibration-tokens"));
   CHECK_THROWS_WITH(parse(s, {"--evaluation", "/no/such/text"}), contains("/no/such/text"));
   CHECK_THROWS_WITH(parse(s, {"--report", "/no/such/folder/r.json"}), contains("--report"));

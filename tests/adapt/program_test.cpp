@@ -161,7 +161,8 @@ TEST_CASE("a model is quantized, adapted and judged; report, plot and adapters a
     CHECK(size == budget);
     CHECK(adapter.modules.front().name == "model.layers.0.self_attn.q_proj");
   }
-  CHECK(methods.at("qwha").at("relative_error").get<double>() < methods.at("qwha-paper").at("relative_error").get<double>());
+  CHECK(methods.at("qwha").at("relative_error").get<double>() <
+        methods.at("qwha-paper").at("relative_error").get<double>());
   CHECK(slurp(w.folder / "p.svg").find("</svg>") != std::string::npos);
   CHECK(r.output.find("full precision") != std::string::npos);
 }
@@ -179,7 +180,8 @@ TEST_CASE("every quantizer and a budget for the whole model run") {
   const workplace w;
   for (const std::string q : {"rtn", "gptq-magr", "mxfp4", "nvfp4"}) {
     const std::string group = q == "mxfp4" || q == "nvfp4" ? "" : " --bits 3";
-    std::string command = w.command("--parameters 2000 --methods qwha --quantizer " + q + group + " --report " + w.path(q + ".json"));
+    std::string command =
+        w.command("--parameters 2000 --methods qwha --quantizer " + q + group + " --report " + w.path(q + ".json"));
     if (group.empty()) command.erase(command.find("--group 32 "), 11);
     const result r = shell(command);
     INFO(q << ": " << r.output);
@@ -234,7 +236,8 @@ TEST_CASE("a disk that fills up is reported, and nothing half-written stays") {
   const workplace w;
   fs::create_directories(w.folder / "place");
   // No file may grow beyond 4 blocks: writing fails as on a full disk, once the signal is ignored.
-  check_refusal(shell("ulimit -f 4; trap '' XFSZ; " + w.command("--rank 2 --report " + w.path("place/r.json"))), "r.json");
+  check_refusal(shell("ulimit -f 4; trap '' XFSZ; " + w.command("--rank 2 --report " + w.path("place/r.json"))),
+                "r.json");
   CHECK(fs::is_empty(w.folder / "place"));
 }
 

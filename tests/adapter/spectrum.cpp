@@ -49,11 +49,8 @@ TEST_CASE("from entries in any order", "[adapter]") {
   const auto f = qwha::spectrum_from_entries<float>(3, 5, {{2, 0, 3.0f}, {0, 4, -2.0f}, {0, 1, 1.5f}});
   CHECK(f == spectrum(3, 5, {0, 2, 2, 3}, {1, 4, 0}, {1.5f, -2.0f, 3.0f}));
   CHECK(qwha::spectrum_from_entries<float>(0, 0, {}).rows() == 0);
-  CHECK(oracle::refuses(
-      [&] {
-        qwha::spectrum_from_entries<float>(3, 5, {{2, 1, 1.0f}, {0, 0, 1.0f}, {2, 1, 2.0f}});
-      },
-      "(row 2, column 1) occurs twice"));
+  CHECK(oracle::refuses([&] { qwha::spectrum_from_entries<float>(3, 5, {{2, 1, 1.0f}, {0, 0, 1.0f}, {2, 1, 2.0f}}); },
+                        "(row 2, column 1) occurs twice"));
   CHECK(oracle::refuses([&] { qwha::spectrum_from_entries<float>(3, 5, {{3, 1, 1.0f}}); }, "(row 3, column 1)"));
   CHECK_THROWS_AS(qwha::spectrum_from_entries<float>(3, 5, {{0, 5, 1.0f}}), qwha::shape_error);
   CHECK_THROWS_AS(qwha::spectrum_from_entries<float>(3, 5, {{0, 0, -HUGE_VALF}}), qwha::value_error);

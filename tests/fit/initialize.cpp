@@ -157,16 +157,11 @@ TEST_CASE("selections are the largest of their scores within AdaAlloc's budgets"
         const auto score = [&](std::size_t j) {
           const double cij = c[i * in + j], bij = b[i * in + j], gjj = g[j * in + j];
           switch (how) {
-            case selection::magnitude:
-              return std::abs(cij);
-            case selection::energy:
-              return bij * bij / gjj;
-            case selection::reference:
-              return gjj * cij * cij;
-            case selection::ssh:
-              return std::abs(w0[i * in + j]);
-            default:
-              return 0.0;
+            case selection::magnitude: return std::abs(cij);
+            case selection::energy: return bij * bij / gjj;
+            case selection::reference: return gjj * cij * cij;
+            case selection::ssh: return std::abs(w0[i * in + j]);
+            default: return 0.0;
           }
         };
         std::vector<std::uint32_t> order(in);
@@ -324,9 +319,8 @@ TEST_CASE("bad input is refused where it enters, with its name") {
                    (void)qwha::initialize(l.weight(), l.base, qwha::second_moment(16), options(9, selection::energy));
                  }),
                  "no tokens"));
-  CHECK(mentions(message_of<qwha::shape_error>([&] {
-                   (void)qwha::initialize({l.w.data(), 5, 16}, l.base, s, options(9, selection::energy));
-                 }),
+  CHECK(mentions(message_of<qwha::shape_error>(
+                     [&] { (void)qwha::initialize({l.w.data(), 5, 16}, l.base, s, options(9, selection::energy)); }),
                  "[5, 16]"));
   qwha::second_moment wide(32);
   const std::vector<float> x(32, 1.0f);

@@ -65,7 +65,7 @@ void transforms_of() {
   const qwha::wht<qwha::native, 24> fast;
   const qwha::wht<> dynamic(24);
   EXPECT(fixed.order() == 24 && dynamic.order() == 24);
-  static_assert(noexcept(fixed.order())&& noexcept(dynamic.apply(view))&& noexcept(dynamic.apply_transpose(view)));
+  static_assert(noexcept(fixed.order()) && noexcept(dynamic.apply(view)) && noexcept(dynamic.apply_transpose(view)));
 
   refill();
   EXPECT(fixed.apply(view, qwha::scaling::none) == qwha::status::ok);

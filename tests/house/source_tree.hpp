@@ -77,7 +77,7 @@ inline bool foreign_header_allowed(const std::string& layer, const std::string& 
   const auto starts = [&](std::string_view prefix) {
     return std::string_view(target).substr(0, prefix.size()) == prefix;
   };
-  if (target.find_first_of("/.") == std::string::npos) return true;  // <vector>
+  if (target.find_first_of("/.") == std::string::npos) return true;                         // <vector>
   if (target == "immintrin.h" || target == "arm_neon.h" || target == "omp.h") return true;  // the compiler's own
   if (starts("Eigen/")) return layer == "fit";
   if (starts("nlohmann/")) return layer == "io";

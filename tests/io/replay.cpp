@@ -41,23 +41,16 @@ std::string mutated(std::string bytes, const qwha::counter_random& random, std::
   for (std::uint32_t edits = 1 + below(4); edits > 0 && !bytes.empty(); --edits) {
     const std::size_t at = below(bytes.size());
     switch (below(5)) {
-      case 0:
-        bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
-        break;
-      case 1:
-        bytes[at] = static_cast<char>(below(256));
-        break;
+      case 0: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
+      case 1: bytes[at] = static_cast<char>(below(256)); break;
       case 2: {
         const std::uint64_t number = interesting[below(std::size(interesting))];
         const std::size_t width = std::min<std::size_t>(std::size_t{1} << below(4), bytes.size() - at);
         for (std::size_t i = 0; i < width; ++i) bytes[at + i] = static_cast<char>(number >> (8 * i));
         break;
       }
-      case 3:
-        bytes.erase(at, 1 + below(16));
-        break;
-      default:
-        bytes.insert(at, bytes.substr(at, 1 + below(16)));
+      case 3: bytes.erase(at, 1 + below(16)); break;
+      default: bytes.insert(at, bytes.substr(at, 1 + below(16)));
     }
   }
   return bytes;

@@ -8,8 +8,8 @@
 
 #include <qwha/base/error.hpp>
 #include <qwha/transform/order.hpp>
-#include <qwha/transform/wht.hpp>
 #include <qwha/transform/sign_table.hpp>
+#include <qwha/transform/wht.hpp>
 
 #include "catch.hpp"
 #include "oracle.hpp"
@@ -194,7 +194,8 @@ TEST_CASE("every Williamson quadruple is the oracle's") {
 TEST_CASE("H Hᵀ = n I for every construction") {
   std::vector<std::string> names = {"P1(3)", "P1(7)", "P2(5)", "S64", "P1(487)"};
   for (const checksum& c : checksums) names.push_back(c.name);
-  for (const std::size_t t : {3u, 5u, 7u, 9u, 11u, 15u, 17u, 19u, 21u, 27u}) names.push_back("W(" + std::to_string(t) + ")");
+  for (const std::size_t t : {3u, 5u, 7u, 9u, 11u, 15u, 17u, 19u, 21u, 27u})
+    names.push_back("W(" + std::to_string(t) + ")");
   for (const std::string& name : names) {
     const oracle::signs h = library_matrix(name);
     INFO(name);

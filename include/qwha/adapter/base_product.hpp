@@ -84,9 +84,9 @@ struct base_gradient_tiles {
   template <class Q>
   static constexpr std::size_t blocks = std::max<std::size_t>(1, 192 / Q::block_size);
   template <class Q>
-  static constexpr std::size_t cols = blocks<Q>* Q::block_size;
+  static constexpr std::size_t cols = blocks<Q> * Q::block_size;
   template <class Q>
-  static constexpr std::size_t floats = padded(rows* cols<Q>);
+  static constexpr std::size_t floats = padded(rows * cols<Q>);
 };
 
 template <class Q, class Product>

@@ -192,16 +192,13 @@ namespace qwha::inline QWHA_ISA {
 /// bits. `w` is a slab of weights in scratch memory, valid during the call.
 template <class P>
 concept slab_product = requires(const P& product, rows_view<const float> w, rows_view<const float> x,
-                                rows_view<float> y) {
-  product(w, x, y);
-};
+                                rows_view<float> y) { product(w, x, y); };
 
 /// A `slab_product` for training: `product.add(w, dy, dx)` does dx [tokens, cols] += dy [tokens, rows] w [rows, cols].
 template <class P>
-concept training_product = slab_product<P> &&
-    requires(const P& product, rows_view<const float> w, rows_view<const float> dy, rows_view<float> dx) {
-  product.add(w, dy, dx);
-};
+concept training_product =
+    slab_product<P> && requires(const P& product, rows_view<const float> w, rows_view<const float> dy,
+                                rows_view<float> dx) { product.add(w, dy, dx); };
 
 /// The built-in products: register-tiled, without packing or scratch. Sums in float; the order of a sum depends on its
 /// length only.

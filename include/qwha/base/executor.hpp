@@ -77,7 +77,8 @@ void parallel_for(const executor& where, std::size_t count, std::size_t grain, B
       [](void* context, std::size_t chunk) {
         auto& s = *static_cast<state*>(context);
         try {
-          (*s.body)(chunk * s.grain, std::min(s.count, (chunk + 1) * s.grain));
+          const std::size_t first = s.grain * chunk;
+          (*s.body)(first, std::min(s.count, first + s.grain));
         } catch (...) {
           const std::lock_guard lock(s.mutex);
           if (!s.failure) s.failure = std::current_exception();

@@ -93,10 +93,8 @@ void select_row(const spectral_problem<Transform>& problem, std::size_t r, const
   };
   const auto magnitude = [&](std::size_t j) { return std::abs(static_cast<double>(row.spectrum[j])); };
   switch (options.selection) {
-    case selection::random:
-      return select_random(n, {}, options.seed, r, chosen);
-    case selection::magnitude:
-      return largest(magnitude);
+    case selection::random: return select_random(n, {}, options.seed, r, chosen);
+    case selection::magnitude: return largest(magnitude);
     case selection::energy:
       return largest([&](std::size_t j) {
         const double b = row.damped_product(j), g = row.damped_gram(j);
@@ -212,7 +210,8 @@ fit_result<T> fit(const spectral_problem<Transform>& problem, const fit_options&
   if (!is_finite(options.damping) || options.damping < 0)
     throw value_error("fit: damping must be finite and not negative");
   if (options.selection < selection::random || options.selection > selection::reference)
-    throw value_error("fit: selection = " + std::to_string(static_cast<int>(options.selection)) + " is none of the strategies");
+    throw value_error("fit: selection = " + std::to_string(static_cast<int>(options.selection)) +
+                      " is none of the strategies");
   const std::vector<std::uint32_t> budgets =
       ada_alloc(problem.row_errors(), options.parameters, problem.cols(), options.temperature);
   const sparse_support support = select(problem, budgets, options, where);

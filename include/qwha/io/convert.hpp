@@ -35,7 +35,7 @@ namespace qwha::io::inline QWHA_ISA {
 /// A type that tensors can be read as: float, double, half, bfloat16 and the integers of 8 to 64 bits.
 template <class T>
 concept readable = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, half> ||
-    std::same_as<T, bfloat16> ||(std::integral<T> && !std::same_as<T, bool>);
+                   std::same_as<T, bfloat16> || (std::integral<T> && !std::same_as<T, bool>);
 
 namespace detail {
 
@@ -107,46 +107,26 @@ struct e2m1 {  // two in a byte, the first in the low nibble
 template <class F>
 bool with_encoding(dtype d, F&& f) {
   switch (d) {
-    case dtype::f32:
-      return f(plain<float>{}), true;
-    case dtype::f64:
-      return f(plain<double>{}), true;
-    case dtype::f16:
-      return f(sixteen_bit<half>{}), true;
-    case dtype::bf16:
-      return f(sixteen_bit<bfloat16>{}), true;
-    case dtype::i8:
-      return f(plain<std::int8_t>{}), true;
-    case dtype::i16:
-      return f(plain<std::int16_t>{}), true;
-    case dtype::i32:
-      return f(plain<std::int32_t>{}), true;
-    case dtype::i64:
-      return f(plain<std::int64_t>{}), true;
-    case dtype::u8:
-      return f(plain<std::uint8_t>{}), true;
-    case dtype::u16:
-      return f(plain<std::uint16_t>{}), true;
-    case dtype::u32:
-      return f(plain<std::uint32_t>{}), true;
-    case dtype::u64:
-      return f(plain<std::uint64_t>{}), true;
-    case dtype::boolean:
-      return f(truth{}), true;
-    case dtype::f8_e4m3:
-      return f(e4m3{}), true;
-    case dtype::f8_e5m2:
-      return f(e5m2{}), true;
-    case dtype::f8_e8m0:
-      return f(e8m0{}), true;
-    case dtype::f8_e4m3fnuz:
-      return f(fnuz<4, 3, 8>{}), true;
-    case dtype::f8_e5m2fnuz:
-      return f(fnuz<5, 2, 16>{}), true;
-    case dtype::f4:
-      return f(e2m1{}), true;
-    default:
-      return false;
+    case dtype::f32: return f(plain<float>{}), true;
+    case dtype::f64: return f(plain<double>{}), true;
+    case dtype::f16: return f(sixteen_bit<half>{}), true;
+    case dtype::bf16: return f(sixteen_bit<bfloat16>{}), true;
+    case dtype::i8: return f(plain<std::int8_t>{}), true;
+    case dtype::i16: return f(plain<std::int16_t>{}), true;
+    case dtype::i32: return f(plain<std::int32_t>{}), true;
+    case dtype::i64: return f(plain<std::int64_t>{}), true;
+    case dtype::u8: return f(plain<std::uint8_t>{}), true;
+    case dtype::u16: return f(plain<std::uint16_t>{}), true;
+    case dtype::u32: return f(plain<std::uint32_t>{}), true;
+    case dtype::u64: return f(plain<std::uint64_t>{}), true;
+    case dtype::boolean: return f(truth{}), true;
+    case dtype::f8_e4m3: return f(e4m3{}), true;
+    case dtype::f8_e5m2: return f(e5m2{}), true;
+    case dtype::f8_e8m0: return f(e8m0{}), true;
+    case dtype::f8_e4m3fnuz: return f(fnuz<4, 3, 8>{}), true;
+    case dtype::f8_e5m2fnuz: return f(fnuz<5, 2, 16>{}), true;
+    case dtype::f4: return f(e2m1{}), true;
+    default: return false;
   }
 }
 
@@ -155,28 +135,17 @@ template <class F>
 bool with_block_format([[maybe_unused]] dtype d, [[maybe_unused]] F&& f) {
 #if defined(QWHA_IO_HAS_GGUF_BLOCKS)
   switch (d) {
-    case dtype::q4_0:
-      return f(q4_0{}), true;
-    case dtype::q4_1:
-      return f(q4_1{}), true;
-    case dtype::q5_0:
-      return f(q5_0{}), true;
-    case dtype::q5_1:
-      return f(q5_1{}), true;
-    case dtype::q8_0:
-      return f(q8_0{}), true;
-    case dtype::q2_k:
-      return f(q2_k{}), true;
-    case dtype::q3_k:
-      return f(q3_k{}), true;
-    case dtype::q4_k:
-      return f(q4_k{}), true;
-    case dtype::q5_k:
-      return f(q5_k{}), true;
-    case dtype::q6_k:
-      return f(q6_k{}), true;
-    default:
-      return false;
+    case dtype::q4_0: return f(q4_0{}), true;
+    case dtype::q4_1: return f(q4_1{}), true;
+    case dtype::q5_0: return f(q5_0{}), true;
+    case dtype::q5_1: return f(q5_1{}), true;
+    case dtype::q8_0: return f(q8_0{}), true;
+    case dtype::q2_k: return f(q2_k{}), true;
+    case dtype::q3_k: return f(q3_k{}), true;
+    case dtype::q4_k: return f(q4_k{}), true;
+    case dtype::q5_k: return f(q5_k{}), true;
+    case dtype::q6_k: return f(q6_k{}), true;
+    default: return false;
   }
 #else
   return false;

@@ -113,30 +113,18 @@ inline std::string_view gguf_string_at(std::span<const std::byte>& rest) noexcep
 template <class F>
 bool with_gguf_number(gguf_type type, const std::byte* p, F&& f) {
   switch (type) {
-    case gguf_type::u8:
-      return f(load<std::uint8_t>(p));
-    case gguf_type::i8:
-      return f(load<std::int8_t>(p));
-    case gguf_type::u16:
-      return f(load<std::uint16_t>(p));
-    case gguf_type::i16:
-      return f(load<std::int16_t>(p));
-    case gguf_type::u32:
-      return f(load<std::uint32_t>(p));
-    case gguf_type::i32:
-      return f(load<std::int32_t>(p));
-    case gguf_type::f32:
-      return f(load<float>(p));
-    case gguf_type::boolean:
-      return f(*p != std::byte{0});
-    case gguf_type::u64:
-      return f(load<std::uint64_t>(p));
-    case gguf_type::i64:
-      return f(load<std::int64_t>(p));
-    case gguf_type::f64:
-      return f(load<double>(p));
-    default:
-      return false;
+    case gguf_type::u8: return f(load<std::uint8_t>(p));
+    case gguf_type::i8: return f(load<std::int8_t>(p));
+    case gguf_type::u16: return f(load<std::uint16_t>(p));
+    case gguf_type::i16: return f(load<std::int16_t>(p));
+    case gguf_type::u32: return f(load<std::uint32_t>(p));
+    case gguf_type::i32: return f(load<std::int32_t>(p));
+    case gguf_type::f32: return f(load<float>(p));
+    case gguf_type::boolean: return f(*p != std::byte{0});
+    case gguf_type::u64: return f(load<std::uint64_t>(p));
+    case gguf_type::i64: return f(load<std::int64_t>(p));
+    case gguf_type::f64: return f(load<double>(p));
+    default: return false;
   }
 }
 

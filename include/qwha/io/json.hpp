@@ -33,16 +33,13 @@ inline nlohmann::json parse_json(std::string_view file, std::string_view text, i
         if (depth >= deepest) throw format_error(joined(file, ": JSON nested deeper than ", deepest, " levels"));
         if (event == json::parse_event_t::object_start) keys.emplace_back();
         break;
-      case json::parse_event_t::object_end:
-        keys.pop_back();
-        break;
+      case json::parse_event_t::object_end: keys.pop_back(); break;
       case json::parse_event_t::key:
         if (!keys.back().insert(parsed.get_ref<const std::string&>()).second)
           throw format_error(joined(file, ": JSON key ", quoted_name(parsed.get_ref<const std::string&>()),
                                     " appears twice in one object"));
         break;
-      default:
-        break;
+      default: break;
     }
     return true;
   };

@@ -188,20 +188,13 @@ class safetensors_header {
   std::string entry_name() const { return joined("tensor ", quoted_name(entries.back().name)); }
   std::string wanted() const {
     switch (place_) {
-      case place::metadata_value:
-        return joined("the text of metadata key ", quoted_name(metadata_key_));
-      case place::dtype:
-        return joined("the dtype of ", entry_name());
-      case place::shape:
-        return joined("the shape of ", entry_name());
-      case place::offsets:
-        return joined("the data_offsets of ", entry_name());
-      case place::in_shape:
-        return joined("a dimension of ", entry_name());
-      case place::in_offsets:
-        return joined("an offset of ", entry_name());
-      default:
-        return "an object";
+      case place::metadata_value: return joined("the text of metadata key ", quoted_name(metadata_key_));
+      case place::dtype: return joined("the dtype of ", entry_name());
+      case place::shape: return joined("the shape of ", entry_name());
+      case place::offsets: return joined("the data_offsets of ", entry_name());
+      case place::in_shape: return joined("a dimension of ", entry_name());
+      case place::in_offsets: return joined("an offset of ", entry_name());
+      default: return "an object";
     }
   }
 

@@ -20,9 +20,9 @@ namespace qwha {
 /// A way to choose the codes of format Q. Meaning: `solve`, found by argument-dependent lookup, fills the planes of a
 /// matrix of the right shape, whose matrix parameters are `Q::prepare(w)`, from finite weights.
 template <class Solver, class Q>
-concept solver_for = group_quantizer<Q> &&
-    requires(const Solver& solver, rows_view<const float> w, quantized_matrix<Q>& out, const executor& where) {
-  {solve(solver, w, out, where)};
+concept solver_for = group_quantizer<Q> && requires(const Solver& solver, rows_view<const float> w,
+                                                    quantized_matrix<Q>& out, const executor& where) {
+  { solve(solver, w, out, where) };
 };
 
 }  // namespace qwha
@@ -35,8 +35,9 @@ namespace qwha::inline QWHA_ISA {
 /// @throws value_error when `w` holds NaN or infinity, naming the row; shape_error when the view contradicts itself or
 ///         the solver's data has another shape; std::bad_alloc
 template <class Q, class Solver = round_to_nearest>
-requires solver_for<Solver, Q> quantized_matrix<Q> quantize(rows_view<const float> w, const Solver& solver = {},
-                                                            const executor& where = default_executor()) {
+  requires solver_for<Solver, Q>
+quantized_matrix<Q> quantize(rows_view<const float> w, const Solver& solver = {},
+                             const executor& where = default_executor()) {
   const auto shape = [&] { return detail::shape_text(w.rows, w.cols); };
   if (!w.empty() && (w.data == nullptr || (w.rows > 1 && w.stride < w.cols)))
     throw shape_error("quantize: the weight " + shape() + " has no data or a stride shorter than its rows");

@@ -31,15 +31,11 @@ struct hadamard_factor {
   constexpr std::size_t order() const noexcept {
     const std::size_t p = parameter;
     switch (kind) {
-      case construction::sylvester:
-        return p;
-      case construction::paley_1:
-        return p + 1;
-      case construction::paley_2:
-        return 2 * (p + 1);
+      case construction::sylvester: return p;
+      case construction::paley_1: return p + 1;
+      case construction::paley_2: return 2 * (p + 1);
       case construction::williamson:
-      case construction::goethals_seidel:
-        return 4 * p;
+      case construction::goethals_seidel: return 4 * p;
     }
     return 0;
   }
@@ -144,16 +140,11 @@ class hadamard_matrix {
   /// Whether entry (i, j) is -1.
   constexpr bool negative(std::size_t i, std::size_t j) const noexcept {
     switch (factor_.kind) {
-      case construction::sylvester:
-        return std::popcount(i & j) % 2 != 0;
-      case construction::paley_1:
-        return paley_1(i, j);
-      case construction::paley_2:
-        return paley_2(i, j);
-      case construction::williamson:
-        return williamson(i, j);
-      case construction::goethals_seidel:
-        return goethals_seidel(i, j);
+      case construction::sylvester: return std::popcount(i & j) % 2 != 0;
+      case construction::paley_1: return paley_1(i, j);
+      case construction::paley_2: return paley_2(i, j);
+      case construction::williamson: return williamson(i, j);
+      case construction::goethals_seidel: return goethals_seidel(i, j);
     }
     return false;
   }

@@ -162,16 +162,11 @@ inline std::string name_of(hadamard_factor f) {
     return std::string(before).append(std::to_string(f.parameter)).append(after);
   };
   switch (f.kind) {
-    case construction::sylvester:
-      return named("S", "");
-    case construction::paley_1:
-      return named("P1(", ")");
-    case construction::paley_2:
-      return named("P2(", ")");
-    case construction::williamson:
-      return named("W(", ")");
-    case construction::goethals_seidel:
-      return named("GS(", ")");
+    case construction::sylvester: return named("S", "");
+    case construction::paley_1: return named("P1(", ")");
+    case construction::paley_2: return named("P2(", ")");
+    case construction::williamson: return named("W(", ")");
+    case construction::goethals_seidel: return named("GS(", ")");
   }
   return {};
 }

@@ -72,10 +72,14 @@ class wht {
 
  public:
   /// Cost: none for powers of two, else the sign tables of the dense factor, made once in a process.
-  wht() requires(N != dynamic_order) : wht(find_order(N)) {}
+  wht()
+    requires(N != dynamic_order)
+      : wht(find_order(N)) {}
 
   /// @throws unsupported_order naming n and the nearest supported block
-  explicit wht(std::size_t n) requires(N == dynamic_order) : wht(checked(n)) {}
+  explicit wht(std::size_t n)
+    requires(N == dynamic_order)
+      : wht(checked(n)) {}
 
   std::size_t order() const noexcept { return N == dynamic_order ? plan_.n : N; }
   /// The canonical name of the matrix, `order_name(order())`.
@@ -101,16 +105,18 @@ class wht {
   /// is, else float.
   /// @pre  `in` and `out` do not overlap, or are the same rows with elements of one size
   template <class S, transformable T>
-  requires transformable<std::remove_const_t<S>> status apply(rows_view<S> in, rows_view<T> out,
-                                                              scaling s = scaling::orthonormal,
-                                                              const executor& where = default_executor())
-  const noexcept { return out_of_place(rows_view<const S>(in), out, s, orientation::forward, where); }
+    requires transformable<std::remove_const_t<S>>
+  status apply(rows_view<S> in, rows_view<T> out, scaling s = scaling::orthonormal,
+               const executor& where = default_executor()) const noexcept {
+    return out_of_place(rows_view<const S>(in), out, s, orientation::forward, where);
+  }
   /// out <- Hᵀ in for every row.
   template <class S, transformable T>
-  requires transformable<std::remove_const_t<S>> status apply_transpose(rows_view<S> in, rows_view<T> out,
-                                                                        scaling s = scaling::orthonormal,
-                                                                        const executor& where = default_executor())
-  const noexcept { return out_of_place(rows_view<const S>(in), out, s, orientation::transpose, where); }
+    requires transformable<std::remove_const_t<S>>
+  status apply_transpose(rows_view<S> in, rows_view<T> out, scaling s = scaling::orthonormal,
+                         const executor& where = default_executor()) const noexcept {
+    return out_of_place(rows_view<const S>(in), out, s, orientation::transpose, where);
+  }
 
   /// The transform between a load and a store of the caller's: dequantize on load; scale, accumulate, add a base, round
   /// on store, without a pass of its own.
@@ -122,10 +128,9 @@ class wht {
   /// executor's threads.
   /// @tparam T  float or double: the arithmetic
   template <class T, class Prologue, class Epilogue>
-  requires std::floating_point<T> status apply_fused(std::size_t rows, const Prologue& prologue,
-                                                     const Epilogue& epilogue, orientation o = orientation::forward,
-                                                     const executor& where = default_executor())
-  const noexcept {
+    requires std::floating_point<T>
+  status apply_fused(std::size_t rows, const Prologue& prologue, const Epilogue& epilogue,
+                     orientation o = orientation::forward, const executor& where = default_executor()) const noexcept {
     const auto load = [prologue](std::size_t r) {
       return [prologue, r](auto width, std::size_t c) { return prologue(width, r, c); };
     };

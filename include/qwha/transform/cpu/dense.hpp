@@ -71,7 +71,7 @@ QWHA_KERNEL_INLINE void add_sum(V& y, const V* sums) noexcept {
 template <std::size_t M, bool Transposed, std::size_t I, class V, std::size_t... G>
 QWHA_KERNEL_INLINE V static_output(const V* sums, std::index_sequence<G...>) noexcept {
   V y;
-  (add_sum<static_codes<M, Transposed>[I * (M / 4) + G], G == 0>(y, sums + 8 * G), ...);
+  (add_sum < static_codes<M, Transposed>[I * (M / 4) + G], G == 0 > (y, sums + 8 * G), ...);
   return y;
 }
 template <std::size_t M, bool Transposed, class V, class T, std::size_t... I>

@@ -68,14 +68,10 @@ void dense_block(const row_plan::stage& stage, orientation o, std::size_t at, co
   if constexpr (Widest) {
     if (stage.twin) return static_dense<20, true, T, W>(o, at, columns, load, work);
     switch (stage.order) {
-      case 12:
-        return static_dense<12, false, T, W>(o, at, columns, load, work);
-      case 20:
-        return static_dense<20, false, T, W>(o, at, columns, load, work);
-      case 28:
-        return static_dense<28, false, T, W>(o, at, columns, load, work);
-      default:
-        break;
+      case 12: return static_dense<12, false, T, W>(o, at, columns, load, work);
+      case 20: return static_dense<20, false, T, W>(o, at, columns, load, work);
+      case 28: return static_dense<28, false, T, W>(o, at, columns, load, work);
+      default: break;
     }
   }
   const sign_table& table = o == orientation::transpose ? *stage.transposed : *stage.forward;

@@ -181,12 +181,9 @@ QWHA_NO_SANITIZE QWHA_NOINLINE void pass(std::size_t at, std::size_t n, std::siz
 template <class T, std::size_t W, class Load, class Store>
 void pass(std::size_t radix, std::size_t at, std::size_t n, std::size_t stride, Load load, Store store) noexcept {
   switch (radix) {
-    case 2:
-      return pass<2, T, W>(at, n, stride, load, store);
-    case 4:
-      return pass<4, T, W>(at, n, stride, load, store);
-    case 8:
-      return pass<8, T, W>(at, n, stride, load, store);
+    case 2: return pass<2, T, W>(at, n, stride, load, store);
+    case 4: return pass<4, T, W>(at, n, stride, load, store);
+    case 8: return pass<8, T, W>(at, n, stride, load, store);
     default:
       if constexpr (tuning<T, W>.max_radix == 16) return pass<16, T, W>(at, n, stride, load, store);
   }
@@ -253,24 +250,15 @@ QWHA_NO_SANITIZE void sylvester(std::size_t n, T* work, const Load& load, const 
     static_sylvester<N, T, W>(work, load, store);
   } else {
     switch (n) {
-      case 1:
-        return static_sylvester<1, T, W>(work, load, store);
-      case 2:
-        return static_sylvester<2, T, W>(work, load, store);
-      case 4:
-        return static_sylvester<4, T, W>(work, load, store);
-      case 8:
-        return static_sylvester<8, T, W>(work, load, store);
-      case 16:
-        return static_sylvester<16, T, W>(work, load, store);
-      case 32:
-        return static_sylvester<32, T, W>(work, load, store);
-      case 64:
-        return static_sylvester<64, T, W>(work, load, store);
-      case 128:
-        return static_sylvester<128, T, W>(work, load, store);
-      default:
-        break;
+      case 1: return static_sylvester<1, T, W>(work, load, store);
+      case 2: return static_sylvester<2, T, W>(work, load, store);
+      case 4: return static_sylvester<4, T, W>(work, load, store);
+      case 8: return static_sylvester<8, T, W>(work, load, store);
+      case 16: return static_sylvester<16, T, W>(work, load, store);
+      case 32: return static_sylvester<32, T, W>(work, load, store);
+      case 64: return static_sylvester<64, T, W>(work, load, store);
+      case 128: return static_sylvester<128, T, W>(work, load, store);
+      default: break;
     }
     if constexpr (base_size<T> >= 256)
       if (n == 256) return static_sylvester<256, T, W>(work, load, store);
