@@ -120,6 +120,9 @@ TEST_CASE("headers keep the habits of the house") {
   CHECK(mentions(header_habits(tree.root()), "no #pragma once"));
   CHECK(mentions(header_habits(tree.root()), "no /// @file"));
   CHECK(mentions(header_habits(tree.root()), "only base/config.hpp looks at the compiler"));
+  CHECK_FALSE(mentions(header_habits(tree.root()), "detail stands outside"));
+  tree.with("qwha/base/b.hpp", "\nnamespace qwha {\nnamespace detail {\n}\n\n}  // namespace qwha\n");
+  CHECK(mentions(header_habits(tree.root()), "qwha/base/b.hpp: detail stands outside the inline namespace"));
 }
 
 TEST_CASE("every source file names the licence") {

@@ -150,6 +150,14 @@ inline breaches header_habits(const fs::path& root) {
     if (text.find("\n/// @file\n") == std::string::npos) say("no /// @file");
     if (file.generic_string() != "base/config.hpp" && std::regex_search(text, compiler))
       say("only base/config.hpp looks at the compiler");
+    // A second namespace of that name beside the one inside QWHA_ISA makes `detail::` ambiguous for headers that follow.
+    std::size_t plain = text.find("namespace qwha::detail");
+    for (std::size_t open = text.find("\nnamespace qwha {"); plain == std::string::npos && open != std::string::npos;
+         open = text.find("\nnamespace qwha {", open + 1)) {
+      const std::size_t inner = text.find("\nnamespace detail", open);
+      if (inner < text.find("\n}  // namespace qwha\n", open)) plain = inner;
+    }
+    if (plain != std::string::npos) say("detail stands outside the inline namespace");
   }
   return found;
 }
