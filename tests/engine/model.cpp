@@ -197,9 +197,9 @@ TEST_CASE("windows need text") {
   const std::vector<token> tokens(20, 3);
   CHECK(engine::make_windows(tokens, 8, -1).tokens == std::vector<token>(16, 3));
   CHECK(engine::make_windows(tokens, 8, 1, 15).count() == 1);
-  CHECK_THROWS_WITH(engine::make_windows({}, 8, 1), Catch::Contains("empty"));
-  CHECK_THROWS_WITH(engine::make_windows(tokens, 21, 1), Catch::Contains("fewer than one window"));
-  CHECK_THROWS_WITH(engine::make_windows(tokens, 8, 1, 7), Catch::Contains("fewer than one window"));
+  CHECK_THROWS_WITH(engine::make_windows({}, 8, 1), contains("empty"));
+  CHECK_THROWS_WITH(engine::make_windows(tokens, 21, 1), contains("fewer than one window"));
+  CHECK_THROWS_WITH(engine::make_windows(tokens, 8, 1, 7), contains("fewer than one window"));
   CHECK_THROWS_AS(engine::make_windows(tokens, 3, 1), qwha::value_error);
 }
 
@@ -369,10 +369,10 @@ TEST_CASE("models that lie are refused with file, tensor or key, and rule") {
 
   write_gguf(make_tiny("llama", 73), gguf);
   const engine::model m(gguf);
-  CHECK_THROWS_WITH(m.text(), Catch::Contains("without a tokenizer"));
+  CHECK_THROWS_WITH(m.text(), contains("without a tokenizer"));
   matrix hidden(1, m.config().hidden);
   for (const token t : {-1, 61}) CHECK_THROWS_AS(m.embed(std::vector<token>{t}, hidden.view()), qwha::value_error);
   for (std::size_t i = 0; i < hidden.cols(); ++i) hidden.row(0)[i] = INFINITY;
   CHECK_THROWS_WITH(engine::forward_block(m.config(), 0, m.load_block(0), hidden.view(), 1),
-                    Catch::Contains("not finite"));
+                    contains("not finite"));
 }
