@@ -157,7 +157,7 @@ QWHA_KERNEL_INLINE vec<float, W> load_half(const half* p) noexcept {
     return {(typename vec<float, W>::native_type)(_mm_cvtph_ps(_mm_cvtsi64_si128(bits)))};
   }
 #endif
-  vec<float, W> r;
+  vec<float, W> r{};
   for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<float>(p[i]);
   return r;
 }
@@ -223,7 +223,7 @@ QWHA_KERNEL_INLINE vec<T, W> load_as(const S* p) noexcept {
     } else if constexpr (std::is_arithmetic_v<S>) {
       return detail::convert_lanes<T>(vec<S, W>::load(p));
     } else {
-      vec<T, W> r;
+      vec<T, W> r{};
       for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<T>(static_cast<float>(p[i]));
       return r;
     }

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <random>
+#include <chrono>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -50,7 +50,7 @@ constexpr std::uint64_t little_endian(std::uint64_t word) noexcept {
 /// Writes under a temporary name beside `path` and renames, so that a reader never sees half a file.
 /// @throws io_error that names the file
 inline void save_second_moment(const std::filesystem::path& path, const second_moment& s) {
-  const std::filesystem::path temporary = path.string() + "." + std::to_string(std::random_device{}()) + ".part";
+  const std::filesystem::path temporary = path.string() + "." + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".part";
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     detail::word_hash hash;
