@@ -157,9 +157,9 @@ QWHA_KERNEL_INLINE vec<float, W> load_half(const half* p) noexcept {
     return {(typename vec<float, W>::native_type)(_mm_cvtph_ps(_mm_cvtsi64_si128(bits)))};
   }
 #endif
-  vec<float, W> r{};
-  for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<float>(p[i]);
-  return r;
+  float values[W];
+  for (std::size_t i = 0; i < W; ++i) values[i] = static_cast<float>(p[i]);
+  return vec<float, W>::load(values);
 }
 
 template <std::size_t W>
@@ -223,9 +223,9 @@ QWHA_KERNEL_INLINE vec<T, W> load_as(const S* p) noexcept {
     } else if constexpr (std::is_arithmetic_v<S>) {
       return detail::convert_lanes<T>(vec<S, W>::load(p));
     } else {
-      vec<T, W> r{};
-      for (std::size_t i = 0; i < W; ++i) r.v[i] = static_cast<T>(static_cast<float>(p[i]));
-      return r;
+      T values[W];
+      for (std::size_t i = 0; i < W; ++i) values[i] = static_cast<T>(static_cast<float>(p[i]));
+      return vec<T, W>::load(values);
     }
 #endif
   }
