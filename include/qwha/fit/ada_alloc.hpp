@@ -42,8 +42,9 @@ inline double allocation_weight(double error, double largest, double temperature
 /// @returns one budget a row, 0 <= p_i <= cap
 /// @par Cost   O(rows log rows), times the number of rounds in which rows reach the cap (usually one)
 /// @throws value_error when an error or the temperature is negative, NaN or infinite, or p > rows * cap
-inline std::vector<std::uint32_t> ada_alloc(std::span<const double> row_error, std::size_t parameters, std::size_t cap,
-                                            double temperature = 1) {
+template <class Isa = isa>
+std::vector<std::uint32_t> ada_alloc(std::span<const double> row_error, std::size_t parameters, std::size_t cap,
+                                     double temperature = 1) {
   const std::size_t rows = row_error.size();
   for (std::size_t i = 0; i < rows; ++i)
     if (!is_finite(row_error[i]) || row_error[i] < 0)

@@ -168,7 +168,8 @@ class gptq_tile {
   bool grids_are_fixed_ = false;
 };
 
-inline void check(const gptq& how, rows_view<const float> w) {
+template <class Isa = isa>
+void check(const gptq& how, rows_view<const float> w) {
   const std::size_t rows = w.rows, cols = w.cols;
   const bool needs_moment = how.factor == nullptr || how.magr || how.descent.passes > 0;
   if (needs_moment && how.moment == nullptr)

@@ -7,12 +7,12 @@
 /// double, in (in + 1) / 2 words; the FNV-1a hash of all words before it.
 
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <chrono>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -49,8 +49,10 @@ constexpr std::uint64_t little_endian(std::uint64_t word) noexcept {
 
 /// Writes under a temporary name beside `path` and renames, so that a reader never sees half a file.
 /// @throws io_error that names the file
-inline void save_second_moment(const std::filesystem::path& path, const second_moment& s) {
-  const std::filesystem::path temporary = path.string() + "." + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".part";
+template <class Isa = isa>
+void save_second_moment(const std::filesystem::path& path, const second_moment& s) {
+  const std::filesystem::path temporary =
+      path.string() + "." + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".part";
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     detail::word_hash hash;
@@ -84,7 +86,8 @@ inline void save_second_moment(const std::filesystem::path& path, const second_m
 
 /// @throws io_error when the file cannot be read; format_error that names the file and the rule it breaks. A damaged or
 ///         hostile file allocates no more than its own length warrants.
-inline second_moment load_second_moment(const std::filesystem::path& path) {
+template <class Isa = isa>
+second_moment load_second_moment(const std::filesystem::path& path) {
   const auto fail = [&](const std::string& rule) {
     throw format_error("second moment " + path.string() + ": " + rule);
   };

@@ -67,8 +67,9 @@ inline void select_largest(std::span<const double> score, std::span<std::uint32_
 
 /// Fills `chosen` with columns drawn without replacement from those of [0, n) that are not in `taken` (ascending); all
 /// ascending. The draw depends on (seed, row) only. @pre taken.size() + chosen.size() <= n
-inline void select_random(std::size_t n, std::span<const std::uint32_t> taken, std::uint64_t seed, std::size_t row,
-                          std::span<std::uint32_t> chosen) {
+template <class Isa = isa>
+void select_random(std::size_t n, std::span<const std::uint32_t> taken, std::uint64_t seed, std::size_t row,
+                   std::span<std::uint32_t> chosen) {
   std::vector<std::uint32_t> rest;
   rest.reserve(n - taken.size());
   for (std::uint32_t j = 0, next = 0; j < n; ++j) {

@@ -59,7 +59,8 @@ void for_lower_tiles(std::size_t n, const executor& where, const Body& body) {
   });
 }
 
-inline void transpose(rows_view<double> x, const executor& where) {
+template <class Isa = isa>
+void transpose(rows_view<double> x, const executor& where) {
   for_lower_tiles(x.rows, where, [&](std::size_t i0, std::size_t j0, std::size_t rows, std::size_t cols) {
     for (std::size_t i = i0; i < i0 + rows; ++i)
       for (std::size_t j = j0; j < std::min(i, j0 + cols); ++j) std::swap(x(i, j), x(j, i));
@@ -67,7 +68,8 @@ inline void transpose(rows_view<double> x, const executor& where) {
 }
 
 /// Removes what rounding made asymmetric.
-inline void symmetrise(rows_view<double> x, const executor& where) {
+template <class Isa = isa>
+void symmetrise(rows_view<double> x, const executor& where) {
   for_lower_tiles(x.rows, where, [&](std::size_t i0, std::size_t j0, std::size_t rows, std::size_t cols) {
     for (std::size_t i = i0; i < i0 + rows; ++i)
       for (std::size_t j = j0; j < std::min(i, j0 + cols); ++j) x(i, j) = x(j, i) = 0.5 * (x(i, j) + x(j, i));
