@@ -17,7 +17,6 @@
 #include <qwha/fit/row_objective.hpp>
 #include <qwha/fit/row_tile.hpp>
 #include <qwha/fit/second_moment.hpp>
-#include <qwha/fit/second_moment_file.hpp>
 #include <qwha/fit/selection.hpp>
 #include <qwha/fit/single_thread.hpp>
 #include <qwha/fit/spectral_problem.hpp>

@@ -99,8 +99,10 @@ TEST_CASE("the include walk sees what it forbids") {
 TEST_CASE("umbrellas reach every header of their layers") {
   const fs::path root = project / "include";
   breaches found = not_reached(root, "core.hpp", {"base", "transform", "quant", "adapter", "version.hpp"});
+  // Second moments in files bring <filesystem> and <fstream>, half a second that who only fits need not pay.
+  const std::string apart = "qwha.hpp does not reach qwha/fit/second_moment_file.hpp";
   for (const std::string& line : not_reached(root, "qwha.hpp", {"base", "transform", "quant", "adapter", "fit"}))
-    found.push_back(line);
+    if (line != apart) found.push_back(line);
   for (const std::string& line : not_reached(root, "io.hpp", {"io"})) found.push_back(line);
   INFO(lines(found));
   CHECK(found.empty());

@@ -47,6 +47,7 @@ constexpr std::uint64_t little_endian(std::uint64_t word) noexcept {
 
 }  // namespace detail
 
+/// Not in <qwha/qwha.hpp>: include this header.
 /// Writes under a temporary name beside `path` and renames, so that a reader never sees half a file.
 /// @throws io_error that names the file
 template <class Isa = isa>
