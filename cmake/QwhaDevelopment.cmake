@@ -35,15 +35,21 @@ function(qwha_add_example name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
 endfunction()
 
-# qwha_add_bench(name SOURCES … LINK …): linked with Google Benchmark; the target `bench` runs it
+# qwha_add_bench(name SOURCES … LINK … [MEASURED]): a program of bench/, run by the target `bench`. MEASURED ones use
+# bench/measure.hpp, the others Google Benchmark.
 function(qwha_add_bench name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
-  qwha_dependency(benchmark)
+  cmake_parse_arguments(arg "MEASURED" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   qwha_development_flags(${name})
-  target_link_libraries(${name} PRIVATE ${arg_LINK} benchmark::benchmark)
+  if(arg_MEASURED)
+    target_link_libraries(${name} PRIVATE ${arg_LINK} qwha_bench_measure)
+    set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES_MEASURED ${name})
+  else()
+    qwha_dependency(benchmark)
+    target_link_libraries(${name} PRIVATE ${arg_LINK} benchmark::benchmark)
+    set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES ${name})
+  endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
-  set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES ${name})
 endfunction()
 
 # qwha_add_test(name SOURCES … LINK … [TIMEOUT seconds]): one Catch2 program, one ctest entry with the label of its folder
