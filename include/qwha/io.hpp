@@ -23,4 +23,5 @@
 #include <qwha/io/safetensors.hpp>
 #include <qwha/io/safetensors_writer.hpp>
 #include <qwha/io/tensor.hpp>
+#include <qwha/io/tensor_file.hpp>
 #include <qwha/version.hpp>

@@ -23,13 +23,11 @@
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
-#include <qwha/base/executor.hpp>
-#include <qwha/base/rows_view.hpp>
-#include <qwha/io/convert.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
 #include <qwha/io/tensor.hpp>
+#include <qwha/io/tensor_file.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 
 namespace qwha::io {
@@ -153,7 +151,7 @@ bool metadata_number(T& to, V from) noexcept {
 /// A GGUF file, read only. Copies share the mapping; tensors and views stay valid while any copy lives.
 /// Checked: header, every metadata value, unique keys and names, known types, whole blocks per row, offsets that follow
 /// one another without holes, sizes inside the file. Source: ggml-org/ggml, docs/gguf.md and src/gguf.cpp.
-class gguf_file {
+class gguf_file : public tensor_file {
  public:
   /// @throws io_error when the file cannot be mapped; format_error that names file, key or tensor, and the rule
   explicit gguf_file(const std::filesystem::path& path) : map_(std::make_shared<const mapped_file>(path)) {
@@ -167,28 +165,6 @@ class gguf_file {
     return f;
   }
 
-  /// How messages call the file: its path.
-  const std::string& file() const noexcept { return table_.file(); }
-
-  // --- tensors
-  std::vector<std::string> names() const { return table_.names(); }
-  std::span<const tensor> tensors() const noexcept { return table_.all(); }
-  bool contains(std::string_view name) const noexcept { return table_.find(name) != nullptr; }
-  /// @throws format_error when there is no such tensor
-  const tensor& at(std::string_view name) const { return table_.at(name); }
-  /// All elements, blocks dequantized; see `qwha::io::read` for numerics and errors.
-  template <readable T>
-  std::vector<T> read(std::string_view name, const executor& where = default_executor()) const {
-    return io::read<T>(file(), at(name), where);
-  }
-  /// Rows first … first + out.rows - 1; see `qwha::io::read_rows`.
-  template <readable T>
-  void read_rows(std::string_view name, std::size_t first, rows_view<T> out,
-                 const executor& where = default_executor()) const {
-    io::read_rows(file(), at(name), first, out, where);
-  }
-
-  // --- metadata
   std::vector<std::string> keys() const {
     std::vector<std::string> keys;
     keys.reserve(values_.size());
@@ -377,7 +353,6 @@ class gguf_file {
   }
 
   std::shared_ptr<const mapped_file> map_;
-  tensor_table table_;
   std::vector<gguf_value> values_;
   std::unordered_map<std::string_view, std::size_t> by_key_;
 };

@@ -22,14 +22,12 @@
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
-#include <qwha/base/executor.hpp>
-#include <qwha/base/rows_view.hpp>
-#include <qwha/io/convert.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/json.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
 #include <qwha/io/tensor.hpp>
+#include <qwha/io/tensor_file.hpp>
 
 namespace qwha::io {
 
@@ -209,7 +207,7 @@ class safetensors_header {
 /// stay valid while any copy lives.
 /// Checked: every rule of the format (huggingface/safetensors, README and safetensors/src/tensor.rs), and no repeated
 /// keys.
-class safetensors_file {
+class safetensors_file : public tensor_file {
  public:
   /// @param path  a .safetensors file; a folder with model.safetensors.index.json or model.safetensors; or an index
   /// file
@@ -240,25 +238,6 @@ class safetensors_file {
     return f;
   }
 
-  /// How messages call the file: the path that was opened.
-  const std::string& file() const noexcept { return table_.file(); }
-  /// In the order of the data, shard after shard.
-  std::vector<std::string> names() const { return table_.names(); }
-  std::span<const tensor> tensors() const noexcept { return table_.all(); }
-  bool contains(std::string_view name) const noexcept { return table_.find(name) != nullptr; }
-  /// @throws format_error when there is no such tensor
-  const tensor& at(std::string_view name) const { return table_.at(name); }
-  /// All elements; see `qwha::io::read` for numerics and errors.
-  template <readable T>
-  std::vector<T> read(std::string_view name, const executor& where = default_executor()) const {
-    return io::read<T>(file(), at(name), where);
-  }
-  /// Rows first … first + out.rows - 1; see `qwha::io::read_rows`.
-  template <readable T>
-  void read_rows(std::string_view name, std::size_t first, rows_view<T> out,
-                 const executor& where = default_executor()) const {
-    io::read_rows(file(), at(name), first, out, where);
-  }
   /// `__metadata__`; of shards all together, where the first to name a key wins.
   const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
@@ -361,7 +340,6 @@ class safetensors_file {
   }
 
   std::vector<std::shared_ptr<const mapped_file>> maps_;
-  tensor_table table_;
   std::map<std::string, std::string> metadata_;
 };
 
