@@ -20,6 +20,7 @@
 #include <qwha/base/rows_view.hpp>
 #include <qwha/base/simd.hpp>
 #include <qwha/base/status.hpp>
+#include <qwha/transform/cpu/row_source.hpp>
 #include <qwha/transform/cpu/row_transform.hpp>
 #include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/order.hpp>
@@ -198,11 +199,7 @@ class wht {
   status run(rows_view<const S> in, rows_view<T> out, scaling s, orientation o, const executor& where) const noexcept {
     using A = arithmetic_t<T>;
     const A factor = static_cast<A>(scale(s));
-    const auto load = [in](std::size_t r) {
-      return [from = in.row(r)]<std::size_t W>(std::integral_constant<std::size_t, W>, std::size_t c) {
-        return load_as<A, W>(from + c);
-      };
-    };
+    const auto load = [in](std::size_t r) { return detail::row_source<A, S>{in.row(r)}; };
     const auto store = [out, factor](std::size_t r) {
       return [to = out.row(r), factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
     };

@@ -1,162 +1,212 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// A dense Hadamard factor across columns: y = H_m x for a tile of columns, m rows of it at a time in the first-level
-/// cache.
-///
-/// Four inputs have 16 signed sums, one of each pair the negative of the other, that all m outputs share: 12 additions
-/// for four inputs, then m / 4 additions an output. An output adds its sums in ascending order of the inputs, so every
-/// width and every path below gives the same bits.
+/// A dense Hadamard factor across the columns of a row: y = H_m x on blocks of m rows of `columns` numbers.
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
-#include <cstdint>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
 #include <qwha/base/config.hpp>
 #include <qwha/base/simd.hpp>
-#include <qwha/transform/cpu/sylvester.hpp>
+#include <qwha/transform/cpu/dense_static.hpp>
+#include <qwha/transform/cpu/dense_table.hpp>
+#include <qwha/transform/cpu/row_source.hpp>
+#include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/order.hpp>
 #include <qwha/transform/orientation.hpp>
 #include <qwha/transform/sign_table.hpp>
 
 namespace qwha::inline QWHA_ISA::detail {
 
-/// The eight sums x0 ± x1 ± x2 ± x3: bit b - 1 of the index set: input b is subtracted.
-template <class V>
-QWHA_KERNEL_INLINE void signed_sums(V x0, V x1, V x2, V x3, V* sums) noexcept {
-  const V low[2] = {x0 + x1, x0 - x1};
-  const V high[4] = {x2 + x3, x3 - x2, x2 - x3, x2 + x3};
-  sums[0] = low[0] + high[0];
-  sums[1] = low[1] + high[0];
-  sums[2] = low[0] + high[1];
-  sums[3] = low[1] + high[1];
-  sums[4] = low[0] + high[2];
-  sums[5] = low[1] + high[2];
-  sums[6] = low[0] - high[3];
-  sums[7] = low[1] - high[3];
-}
+/// A factor H of an order, or H2 ⊗ H, on `rows` rows of `columns` numbers.
+struct dense_factor_stage {
+  std::size_t order = 1;
+  std::size_t columns = 1;  ///< the product of the faster orders
+  bool twin = false;        ///< H2 ⊗ this factor
+  std::shared_ptr<const sign_table> forward, transposed;
 
-/// Where the sum of code c (bit b set: input b is subtracted) lies among the eight; it enters negated where bit 0 is
-/// set.
-constexpr std::size_t sum_index(unsigned code) noexcept { return ((code & 1u) != 0 ? ~code : code) >> 1 & 7u; }
+  std::size_t rows() const noexcept { return twin ? 2 * order : order; }
+  std::size_t block() const noexcept { return rows() * columns; }
 
-// --- small factors: signs known to the compiler
-// -----------------------------------------------------------------------
+  /// The distance of rows in scratch: `columns`, or a line of the cache more where a column of all rows would not fit
+  /// the sets of the first-level cache that it falls into.
+  template <class T>
+  std::size_t pitch() const noexcept {
+    constexpr std::size_t way = 4096, ways = 12, line = 64;
+    const std::size_t bytes = columns * sizeof(T), share = std::min(bytes & (~bytes + 1), way);  // gcd(bytes, way)
+    return bytes > line && rows() * share > ways * way ? columns + line / sizeof(T) : columns;
+  }
+};
 
-/// Codes of the dense factor of order M, [M, M / 4].
-template <std::size_t M, bool Transposed>
-constexpr std::array<std::uint8_t, M * M / 4> codes_of_order() {
-  const hadamard_matrix h(hadamard_detail::dense_factor(M));
-  std::array<std::uint8_t, M * M / 4> codes{};
-  for (std::size_t i = 0; i < M; ++i)
-    for (std::size_t j = 0; j < M; ++j)
-      if (Transposed ? h.negative(j, i) : h.negative(i, j))
-        codes[i * (M / 4) + j / 4] = static_cast<std::uint8_t>(codes[i * (M / 4) + j / 4] | 1u << j % 4);
-  return codes;
-}
-template <std::size_t M, bool Transposed>
-inline constexpr auto static_codes = codes_of_order<M, Transposed>();
+// --- lanes ----------------------------------------------------------------------------------------------------------
 
-template <unsigned Code, bool First, class V>
-QWHA_KERNEL_INLINE void add_sum(V& y, const V* sums) noexcept {
-  const V s = sums[sum_index(Code)];
-  if constexpr (First)
-    y = (Code & 1u) != 0 ? -s : s;
+template <class T, std::size_t W, std::size_t... I>
+QWHA_KERNEL_INLINE vec<T, 2 * W> join_by(vec<T, W> a, vec<T, W> b, std::index_sequence<I...>) noexcept {
+  if constexpr (W == 1)
+    return {typename vec<T, 2>::native_type{a.v, b.v}};
   else
-    y = (Code & 1u) != 0 ? y - s : y + s;
+    return {__builtin_shufflevector(a.v, b.v, static_cast<int>(I)...)};
+}
+/// The lanes of `a`, then those of `b`.
+template <class T, std::size_t W>
+QWHA_KERNEL_INLINE vec<T, 2 * W> join(vec<T, W> a, vec<T, W> b) noexcept {
+  return join_by(a, b, std::make_index_sequence<2 * W>{});
+}
+/// The lanes of `a`, then zeros.
+template <std::size_t Wide, class T, std::size_t W>
+QWHA_KERNEL_INLINE vec<T, Wide> widen(vec<T, W> a) noexcept {
+  if constexpr (W == Wide)
+    return a;
+  else
+    return widen<Wide>(join(a, vec<T, W>::splat(T(0))));
+}
+template <std::size_t First, class T, std::size_t W, std::size_t... I>
+QWHA_KERNEL_INLINE auto lanes_by(vec<T, W> a, std::index_sequence<I...>) noexcept {
+  if constexpr (sizeof...(I) == 1)
+    return vec<T, 1>{a.v[First]};
+  else
+    return vec<T, sizeof...(I)>{__builtin_shufflevector(a.v, a.v, static_cast<int>(First + I)...)};
+}
+/// Lanes First … First + Count - 1.
+template <std::size_t First, std::size_t Count, class T, std::size_t W>
+QWHA_KERNEL_INLINE vec<T, Count> lanes_at(vec<T, W> a) noexcept {
+  return lanes_by<First>(a, std::make_index_sequence<Count>{});
 }
 
-template <std::size_t M, bool Transposed, std::size_t I, class V, std::size_t... G>
-QWHA_KERNEL_INLINE V static_output(const V* sums, std::index_sequence<G...>) noexcept {
-  V y;
-  (add_sum < static_codes<M, Transposed>[I * (M / 4) + G], G == 0 > (y, sums + 8 * G), ...);
-  return y;
-}
-template <std::size_t M, bool Transposed, class V, class T, std::size_t... I>
-QWHA_KERNEL_INLINE void static_outputs(const V* sums, T* out, std::size_t stride, std::index_sequence<I...>) noexcept {
-  (static_output<M, Transposed, I>(sums, std::make_index_sequence<M / 4>{}).store(out + I * stride), ...);
-}
-/// The M outputs of W columns from their sums [M / 4, 8].
-template <std::size_t M, bool Transposed, class T, std::size_t W>
-QWHA_NO_SANITIZE QWHA_NOINLINE void outputs(const vec<T, W>* sums, T* out, std::size_t stride) noexcept {
-  static_outputs<M, Transposed>(sums, out, stride, std::make_index_sequence<M>{});
+// --- one factor -----------------------------------------------------------------------------------------------------
+
+/// Where a kernel reads and writes rows, `in_pitch` and `out_pitch` apart.
+template <class T>
+struct dense_rows {
+  const T* in;
+  std::size_t in_pitch;
+  T* out;
+  std::size_t out_pitch;
+};
+
+/// Whether the order N (0: any) has the dense factor M.
+template <std::size_t N>
+constexpr bool has_factor(std::size_t m) noexcept {
+  const hadamard_order h = find_order(N);
+  for (std::size_t f = 0; f < h.count; ++f)
+    if (h.factors[f].kind != construction::sylvester && h.factors[f].order() == m) return true;
+  return N == 0;
 }
 
-/// H_M on columns [at, at + columns) of rows `stride` apart, from `load` to `work`; Twin: H2 ⊗ H_M, the halves `half`
-/// apart.
-template <std::size_t M, bool Twin, class T, std::size_t W, class Load>
-QWHA_NO_SANITIZE void static_dense(orientation o, std::size_t at, std::size_t stride, const Load& load,
-                                   T* work) noexcept {
+template <std::size_t M, bool Twin, class T, std::size_t W>
+void static_dense(orientation o, std::size_t columns, const dense_rows<T>& x) noexcept {
+  if constexpr (!hadamard_detail::dense_factor(M).symmetric())
+    if (o == orientation::transpose)
+      return static_dense<M, Twin, true, T, W>(columns, x.in, x.in_pitch, x.out, x.out_pitch);
+  static_dense<M, Twin, false, T, W>(columns, x.in, x.in_pitch, x.out, x.out_pitch);
+}
+
+/// The factor on `columns` columns, a multiple of W. In place where `x.in` and `x.out` are the same rows.
+template <std::size_t N, class T, std::size_t W>
+bool dense_columns(const dense_factor_stage& stage, bool twin, orientation o, std::size_t columns,
+                   const dense_rows<T>& x) noexcept {
+  if constexpr (has_factor<N>(20))
+    if (stage.order == 20) {
+      twin ? static_dense<20, true, T, W>(o, columns, x) : static_dense<20, false, T, W>(o, columns, x);
+      return true;
+    }
+  if constexpr (has_factor<N>(12))
+    if (stage.order == 12) return static_dense<12, false, T, W>(o, columns, x), true;
+  if constexpr (has_factor<N>(28))
+    if (stage.order == 28) return static_dense<28, false, T, W>(o, columns, x), true;
+  if constexpr (has_factor<N>(36))
+    if (stage.order == 36) return static_dense<36, false, T, W>(o, columns, x), true;
+  const sign_table& table = o == orientation::transpose ? *stage.transposed : *stage.forward;
+  return table_dense<T, W>(table, columns, x.in, x.in_pitch, x.out, x.out_pitch);
+}
+
+/// Calls `move(width, i)` over [0, n) in steps of W, then of ever smaller powers of two.
+template <std::size_t W, class Move>
+QWHA_KERNEL_INLINE void for_columns(std::size_t i, std::size_t n, const Move& move) noexcept {
+  for (; i + W <= n; i += W) move(std::integral_constant<std::size_t, W>{}, i);
+  if constexpr (W > 1)
+    if (i < n) for_columns<W / 2>(i, n, move);
+}
+
+/// K < W columns from column `at` on of one block, by way of a panel of W, whose other columns are idle; H2 ⊗ H works
+/// its halves side by side. `finish(v)` sees each output before it is stored.
+template <std::size_t N, std::size_t K, class T, std::size_t W, class Load, class Store, class Finish>
+QWHA_NO_SANITIZE bool narrow_dense(const dense_factor_stage& stage, orientation o, std::size_t at, const Load& load,
+                                   const Store& store, T* panel, const Finish& finish) noexcept {
   using V = vec<T, W>;
-  constexpr std::integral_constant<std::size_t, W> width{};
-  constexpr bool symmetric = hadamard_detail::dense_factor(M).symmetric();
-  V sums[Twin ? 2 : 1][2 * M];
-  for (std::size_t c = at; c < at + stride; c += W) {
-    for (std::size_t g = 0; g < M / 4; ++g) {
-      const std::size_t i = c + 4 * g * stride;
-      V x[4] = {load(width, i), load(width, i + stride), load(width, i + 2 * stride), load(width, i + 3 * stride)};
-      if constexpr (Twin) {
-        const std::size_t j = i + M * stride;
-        V z[4] = {load(width, j), load(width, j + stride), load(width, j + 2 * stride), load(width, j + 3 * stride)};
-        for (std::size_t k = 0; k < 4; ++k) butterfly(x[k], z[k]);
-        signed_sums(z[0], z[1], z[2], z[3], sums[1] + 8 * g);
-      }
-      signed_sums(x[0], x[1], x[2], x[3], sums[0] + 8 * g);
+  constexpr std::integral_constant<std::size_t, K> width{};
+  const std::size_t half = stage.order * stage.columns;
+  for (std::size_t i = 0; i < stage.order; ++i) {
+    vec<T, K> a = load(width, at + i * stage.columns), b = vec<T, K>::splat(T(0));
+    if (stage.twin) {
+      b = load(width, at + half + i * stage.columns);
+      butterfly(a, b);
     }
-    for (std::size_t half = 0; half < (Twin ? 2 : 1); ++half) {
-      T* const out = work + c + half * M * stride;
-      if (o == orientation::transpose && !symmetric)
-        outputs<M, !symmetric, T, W>(sums[half], out, stride);
-      else
-        outputs<M, false, T, W>(sums[half], out, stride);
-    }
+    widen<W>(join(a, b)).store(panel + i * W);
   }
+  if (!dense_columns<N, T, W>(stage, false, o, W, {panel, W, panel, W})) return false;
+  for (std::size_t i = 0; i < stage.order; ++i) {
+    const V y = finish(V::load(panel + i * W));
+    store(at + i * stage.columns, lanes_at<0, K>(y));
+    if (stage.twin) store(at + half + i * stage.columns, lanes_at<K, K>(y));
+  }
+  return true;
 }
 
-// --- any factor: signs from a table
-// -----------------------------------------------------------------------------------
-
-/// Groups of four inputs whose sums lie in the cache together.
-inline constexpr std::size_t dense_chunk = 32;
-
-/// H on columns [at, at + columns) of rows `stride` apart. `partial` is scratch for m W numbers where m > 4
-/// dense_chunk.
-template <class T, std::size_t W, class Load>
-QWHA_NO_SANITIZE void table_dense(const sign_table& h, std::size_t at, std::size_t stride, const Load& load, T* work,
-                                  T* partial) noexcept {
-  using V = vec<T, W>;
-  constexpr std::integral_constant<std::size_t, W> width{};
-  const std::size_t m = h.order(), groups = m / 4;
-  V sums[16 * dense_chunk];
-  for (std::size_t c = at; c < at + stride; c += W) {
-    for (std::size_t first = 0; first < groups; first += dense_chunk) {
-      const std::size_t count = groups - first < dense_chunk ? groups - first : dense_chunk;
-      for (std::size_t g = 0; g < count; ++g) {
-        const std::size_t i = c + 4 * (first + g) * stride;
-        V eight[8];
-        signed_sums(load(width, i), load(width, i + stride), load(width, i + 2 * stride), load(width, i + 3 * stride),
-                    eight);
-        for (unsigned code = 0; code < 16; code += 2) {
-          sums[16 * g + code] = eight[code / 2];
-          sums[16 * g + (15 - code)] = -eight[code / 2];
-        }
+/// The factor on all n numbers, from `load` to rows `pitch` apart (`stage.columns`, or another where there is one
+/// block only). False where scratch could not be allocated.
+/// @tparam N  the order of the row, or 0 when it is known at run time only
+template <std::size_t N, class T, std::size_t W, class Load>
+bool dense_stage(const dense_factor_stage& stage, orientation o, std::size_t n, const Load& load, T* work,
+                 std::size_t pitch) noexcept {
+  constexpr std::size_t panel_columns = 4 * W, stack_rows = 1024;
+  const std::size_t columns = stage.columns, rows = stage.rows(), wide = columns / W * W;
+  const T* const memory = memory_behind<T>(load);
+  const auto move_columns = [&](std::size_t at, std::size_t count, const memory_row<T>& panel) {
+    for (std::size_t i = 0; i < rows; ++i)
+      for (std::size_t c = 0; c < count; c += W)
+        panel(i * count + c, load(std::integral_constant<std::size_t, W>{}, at + i * columns + c));
+  };
+  const auto all_blocks = [&](T* panel) noexcept {
+    bool done = true;
+    for (std::size_t at = 0; at < n; at += stage.block()) {
+      const std::size_t step = memory != nullptr ? wide : panel_columns;
+      for (std::size_t c = 0; c < wide; c += step) {
+        const std::size_t count = std::min(step, wide - c);
+        if (memory == nullptr) move_columns(at + c, count, {panel});
+        const dense_rows<T> x = memory != nullptr ? dense_rows<T>{memory + at + c, columns, work + at + c, pitch}
+                                                  : dense_rows<T>{panel, count, work + at + c, pitch};
+        done = done && dense_columns<N, T, W>(stage, stage.twin, o, count, x);
       }
-      const bool last = first + count == groups;
-      for (std::size_t i = 0; i < m; ++i) {
-        const std::uint8_t* code = h.row(i) + first;
-        V y = first == 0 ? sums[code[0]] : V::load(partial + i * W) + sums[code[0]];
-        for (std::size_t g = 1; g < count; ++g) y = y + sums[16 * g + code[g]];
-        if (last && first == 0)
-          y.store(work + c + i * stride);
-        else
-          y.store(partial + i * W);
-      }
+      if constexpr (W > 1)
+        for_columns<W / 2>(wide, columns, [&]<std::size_t K>(std::integral_constant<std::size_t, K>, std::size_t c) {
+          const auto as_is = [](vec<T, W> v) { return v; };
+          done = done && narrow_dense<N, K, T, W>(stage, o, at + c, load, memory_row<T>{work}, panel, as_is);
+        });
     }
-    if (groups > dense_chunk)
-      for (std::size_t i = 0; i < m; ++i) V::load(partial + i * W).store(work + c + i * stride);
-  }
+    return done;
+  };
+  if (memory != nullptr && wide == columns) return all_blocks(nullptr);
+  return with_scratch<T, stack_rows * panel_columns>(rows * (wide == 0 ? W : panel_columns), all_blocks);
+}
+
+/// The factor and the faster S_K, K = `stage.columns` < W, on all n numbers from `load` to `store`.
+template <std::size_t N, std::size_t K, class T, std::size_t W, class Load, class Store>
+bool dense_and_lanes(const dense_factor_stage& stage, orientation o, std::size_t n, const Load& load,
+                     const Store& store) noexcept {
+  const auto lanes = [](vec<T, W> v) {
+    lane_stages<1, 1, K>(&v);
+    return v;
+  };
+  return with_scratch<T, 1024 * W>(stage.order * W, [&](T* panel) noexcept {
+    bool done = true;
+    for (std::size_t at = 0; at < n; at += stage.block())
+      done = done && narrow_dense<N, K, T, W>(stage, o, at, load, store, panel, lanes);
+    return done;
+  });
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail

@@ -22,12 +22,6 @@ namespace qwha::inline QWHA_ISA::detail {
 
 /// An order with its tables.
 struct row_plan {
-  struct stage {
-    std::size_t order = 1, columns = 1;  ///< `columns`: the product of the faster orders
-    bool twin = false;                   ///< H2 ⊗ this factor
-    std::shared_ptr<const sign_table> forward, transposed;
-  };
-
   explicit row_plan(const hadamard_order& h) : n(h.order()), fast(h.fast_order()) {
     std::size_t columns = n;
     bool twin = false;
@@ -45,84 +39,54 @@ struct row_plan {
   }
 
   std::size_t n, fast, count = 0;
-  std::array<stage, 2> stages;
+  std::array<dense_factor_stage, 2> stages;
 };
 
-/// Calls `move(width, i)` over [0, n) in steps of W, then of ever smaller powers of two.
-template <std::size_t W, class Move>
-QWHA_KERNEL_INLINE void for_columns(std::size_t i, std::size_t n, const Move& move) noexcept {
-  for (; i + W <= n; i += W) move(std::integral_constant<std::size_t, W>{}, i);
-  if constexpr (W > 1)
-    if (i < n) for_columns<W / 2>(i, n, move);
-}
-
-/// One factor across the `columns` columns of the block at `at`, W of them at a time, or the widest step that divides
-/// them.
-template <class T, std::size_t W, bool Widest, class Load>
-void dense_block(const row_plan::stage& stage, orientation o, std::size_t at, const Load& load, T* work,
-                 T* partial) noexcept {
-  const std::size_t columns = stage.columns;
-  if constexpr (W > 1)
-    if (columns % W != 0) return dense_block<T, W / 2, false>(stage, o, at, load, work, partial);
-  const memory_row<T> memory{work};
-  if constexpr (Widest) {
-    if (stage.twin) return static_dense<20, true, T, W>(o, at, columns, load, work);
-    switch (stage.order) {
-      case 12: return static_dense<12, false, T, W>(o, at, columns, load, work);
-      case 20: return static_dense<20, false, T, W>(o, at, columns, load, work);
-      case 28: return static_dense<28, false, T, W>(o, at, columns, load, work);
-      default: break;
-    }
-  }
-  const sign_table& table = o == orientation::transpose ? *stage.transposed : *stage.forward;
-  if (!stage.twin) return table_dense<T, W>(table, at, columns, load, work, partial);
-  const std::size_t half = stage.order * columns;
-  strided<2, T, W>(at, half, half, load, memory);
-  table_dense<T, W>(table, at, columns, memory, work, partial);
-  table_dense<T, W>(table, at + half, columns, memory, work, partial);
-}
-
-/// One factor on all n numbers, from `load` to `work`. False where scratch could not be allocated.
-template <class T, std::size_t W, class Load>
-bool dense_stage(const row_plan::stage& stage, orientation o, std::size_t n, const Load& load, T* work) noexcept {
-  constexpr std::size_t stack_rows = 1024;
-  const std::size_t block = (stage.twin ? 2 : 1) * stage.order * stage.columns;
-  const auto all_blocks = [&](T* partial) {
-    for (std::size_t at = 0; at < n; at += block) dense_block<T, W, true>(stage, o, at, load, work, partial);
-    return true;
-  };
-  if (stage.order <= 4 * dense_chunk) return all_blocks(nullptr);
-  return with_scratch<T, stack_rows * W>(stage.order * W, all_blocks);
-}
-
-/// S_K on each of the n / K runs of K numbers, K <= W: whole registers, lane bits 0 … log2 K - 1 only.
-template <std::size_t K, class T, std::size_t W, class Load, class Store>
-void short_runs(std::size_t n, const Load& load, const Store& store) noexcept {
-  for_columns<W>(0, n, [&]<std::size_t Width>(std::integral_constant<std::size_t, Width> width, std::size_t i) {
-    if constexpr (Width >= K) {
-      vec<T, Width> r[1] = {load(width, i)};
-      lane_stages<1, 1, K>(r);
-      store(i, r[0]);
-    }
-  });
-}
-
-/// The fast factor S_K of a row, from `work` to `store`. K: its order, or 0 when it is known at run time only.
+/// S_K, K >= W, on all rows of `columns` numbers, `pitch` apart, through `store`.
 template <std::size_t K, class T, std::size_t W, class Store>
-void fast_factor(std::size_t fast, std::size_t n, T* work, const Store& store) noexcept {
-  const memory_row<T> memory{work};
-  if constexpr ((K == 0 || K == 8) && W > 8)
-    if (fast == 8) return short_runs<8, T, W>(n, memory, store);
-  if constexpr ((K == 0 || K == 4) && W > 4)
-    if (fast == 4) return short_runs<4, T, W>(n, memory, store);
-  if constexpr ((K == 0 || K == 2) && W > 2)
-    if (fast == 2) return short_runs<2, T, W>(n, memory, store);
-  if constexpr (K == 0 || K == 1)
-    if (fast == 1) return short_runs<1, T, W>(n, memory, store);
-  for (std::size_t at = 0; at < n; at += fast) {
-    const auto store_part = [store, at](std::size_t i, auto v) { store(at + i, v); };
-    sylvester<K, T, W>(fast, work + at, memory_row<T>{work + at}, store_part);
-  }
+QWHA_NO_SANITIZE void fast_blocks(std::size_t n, T* work, std::size_t columns, std::size_t pitch,
+                                  const Store& store) noexcept {
+  for (std::size_t row = 0; row < n; row += columns, work += pitch)
+    for (std::size_t at = 0; at < columns; at += K) {
+      const auto store_part = [&store, part = row + at](std::size_t i, auto v) { store(part + i, v); };
+      sylvester<K, T, W>(K, work + at, memory_row<T>{work + at}, store_part);
+    }
+}
+
+/// The same for an order known at run time.
+template <class T, std::size_t W, class Store>
+void fast_blocks(std::size_t fast, std::size_t n, T* work, std::size_t columns, std::size_t pitch,
+                 const Store& store) noexcept {
+  bool done = false;
+  const auto known = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
+    if constexpr (K >= W && K <= base_size<T>)
+      if (fast == K) done = true, fast_blocks<K, T, W>(n, work, columns, pitch, store);
+  };
+  [&]<std::size_t... Bit>(std::index_sequence<Bit...>) {
+    (known(std::integral_constant<std::size_t, std::size_t{1} << Bit>{}), ...);
+  }(std::make_index_sequence<9>{});
+  if (done) return;
+  for (std::size_t row = 0; row < n; row += columns, work += pitch)
+    for (std::size_t at = 0; at < columns; at += fast) {
+      const auto store_part = [store, part = row + at](std::size_t i, auto v) { store(part + i, v); };
+      large_sylvester<T, W>(fast, work + at, memory_row<T>{work + at}, store_part);
+    }
+}
+
+/// The last dense factor and S_K, the product of the faster ones, K < W.
+template <std::size_t N, class T, std::size_t W, class Load, class Store>
+bool dense_and_fast(const dense_factor_stage& stage, orientation o, std::size_t n, const Load& load,
+                    const Store& store) noexcept {
+  bool done = false;
+  const auto known = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
+    if constexpr (N == 0 || find_order(N).fast_order() == K)
+      if (stage.columns == K) done = dense_and_lanes<N, K, T, W>(stage, o, n, load, store);
+  };
+  if constexpr (W > 1) known(std::integral_constant<std::size_t, 1>{});
+  if constexpr (W > 2) known(std::integral_constant<std::size_t, 2>{});
+  if constexpr (W > 4) known(std::integral_constant<std::size_t, 4>{});
+  if constexpr (W > 8) known(std::integral_constant<std::size_t, 8>{});
+  return done;
 }
 
 /// The transform of one row: reads through `load(width, i)`, writes through `store(i, v)`, works in `work` [n]. Every
@@ -132,16 +96,35 @@ void fast_factor(std::size_t fast, std::size_t n, T* work, const Store& store) n
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
 bool transform_row(const row_plan& plan, orientation o, T* work, const Load& load, const Store& store) noexcept {
   constexpr hadamard_order known = find_order(N);
-  if constexpr (N == 0 || known.fast_order() == N)
+  constexpr std::size_t fast = N == 0 ? 0 : known.fast_order();
+  if constexpr (N == 0 || fast == N)
     if (plan.count == 0) {
       sylvester<N, T, W>(plan.n, work, load, store);
       return true;
     }
-  if constexpr (N == 0 || known.fast_order() != N) {
-    if (!dense_stage<T, W>(plan.stages[0], o, plan.n, load, work)) return false;
-    if (plan.count == 2 && !dense_stage<T, W>(plan.stages[1], o, plan.n, memory_row<T>{work}, work)) return false;
-    fast_factor<N == 0 ? 0 : known.fast_order(), T, W>(plan.fast, plan.n, work, store);
-    return true;
+  if constexpr (N == 0 || fast != N) {
+    const dense_factor_stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
+    const memory_row<T> memory{work};
+    if (N == 0 ? plan.fast < W : fast < W) {
+      if (plan.count == 1) return dense_and_fast<N, T, W>(first, o, plan.n, load, store);
+      return dense_stage<N, T, W>(first, o, plan.n, load, work, first.columns) &&
+             dense_and_fast<N, T, W>(last, o, plan.n, memory, store);
+    }
+    const auto all_stages = [&](T* scratch, std::size_t pitch) noexcept {
+      if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch)) return false;
+      if (plan.count == 2 && !dense_stage<N, T, W>(last, o, plan.n, memory, work, last.columns)) return false;
+      if constexpr (N == 0)
+        fast_blocks<T, W>(plan.fast, plan.n, scratch, first.columns, pitch, store);
+      else if constexpr (fast >= W)
+        fast_blocks<fast, T, W>(plan.n, scratch, first.columns, pitch, store);
+      return true;
+    };
+    if (const std::size_t pitch = first.pitch<T>(); pitch != first.columns && plan.count == 1) {
+      constexpr std::size_t stack_bytes = std::size_t{1} << 18;
+      const auto padded = [&](T* scratch) noexcept { return all_stages(scratch, pitch); };
+      if (with_scratch<T, stack_bytes / sizeof(T)>(first.rows() * pitch, padded)) return true;
+    }
+    return all_stages(work, first.columns);
   }
   return false;
 }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// A row in memory as the `load(width, i)` that kernels read through, and the way back to the memory.
+
+#include <cstddef>
+#include <type_traits>
+
+#include <qwha/base/config.hpp>
+#include <qwha/base/simd.hpp>
+#include <qwha/transform/cpu/sylvester.hpp>
+
+namespace qwha::inline QWHA_ISA::detail {
+
+/// A row of S, read as T.
+template <class T, class S>
+struct row_source {
+  const S* data;
+  template <std::size_t W>
+  QWHA_KERNEL_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
+    return load_as<T, W>(data + i);
+  }
+};
+
+/// The numbers that `load` would give, where they lie in memory just as they are; else nullptr.
+template <class T, class Load>
+constexpr const T* memory_behind(const Load&) noexcept {
+  return nullptr;
+}
+template <class T>
+constexpr const T* memory_behind(const row_source<T, T>& load) noexcept {
+  return load.data;
+}
+template <class T>
+constexpr const T* memory_behind(const memory_row<T>& load) noexcept {
+  return load.data;
+}
+
+}  // namespace qwha::inline QWHA_ISA::detail
