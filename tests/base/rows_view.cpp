@@ -40,3 +40,13 @@ TEST_CASE("the stride is the row length unless said otherwise, and empty views k
   CHECK(rows_view<int>{x, 0, 3}.empty());
   CHECK(rows_view<int>{x, 2, 0}.empty());
 }
+
+TEST_CASE("a view with elements needs data and rows that do not overlap") {
+  int x[6] = {};
+  CHECK(rows_view<int>{x, 2, 3}.well_formed());
+  CHECK(rows_view<int>{x, 1, 3, 0}.well_formed());
+  CHECK(rows_view<int>{nullptr, 0, 3}.well_formed());
+  CHECK(rows_view<int>{nullptr, 3, 0}.well_formed());
+  CHECK_FALSE(rows_view<int>{nullptr, 2, 3}.well_formed());
+  CHECK_FALSE(rows_view<int>{x, 2, 3, 2}.well_formed());
+}

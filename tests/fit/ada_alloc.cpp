@@ -14,10 +14,13 @@
 #include <qwha/fit/ada_alloc.hpp>
 
 #include "catch.hpp"
+#include "expect.hpp"
 
 namespace {
 
 using budgets = std::vector<std::uint32_t>;
+using qwha::test::mentions;
+using qwha::test::message_of;
 
 void check_sum_and_cap(const std::vector<double>& error, std::size_t parameters, std::size_t cap, double temperature) {
   INFO("rows " << error.size() << ", parameters " << parameters << ", cap " << cap << ", temperature " << temperature);
@@ -34,8 +37,6 @@ void check_sum_and_cap(const std::vector<double>& error, std::size_t parameters,
   REQUIRE(within);
   REQUIRE(ordered);  // a larger error never means a smaller budget, up to the one that rounding hands out
 }
-
-bool mentions(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -137,12 +138,7 @@ TEST_CASE("ada_alloc is exact at sizes of large layers") {
 
 TEST_CASE("ada_alloc refuses what has no answer and names the row") {
   const auto message = [](std::vector<double> error, std::size_t parameters, std::size_t cap, double temperature = 1) {
-    try {
-      (void)qwha::ada_alloc(error, parameters, cap, temperature);
-    } catch (const qwha::value_error& e) {
-      return std::string(e.what());
-    }
-    return std::string("no value_error");
+    return message_of<qwha::value_error>([&] { (void)qwha::ada_alloc(error, parameters, cap, temperature); });
   };
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
   CHECK(mentions(message({1, nan}, 1, 4), "row 1"));

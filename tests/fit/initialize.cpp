@@ -15,12 +15,15 @@
 #include <qwha/fit/initialize.hpp>
 
 #include "catch.hpp"
+#include "expect.hpp"
 #include "oracle.hpp"
 
 namespace {
 
 using qwha::fit_options;
 using qwha::selection;
+using qwha::test::mentions;
+using qwha::test::message_of;
 
 constexpr selection all_selections[] = {selection::random, selection::magnitude, selection::energy,
                                         selection::ssh,    selection::pursuit,   selection::reference};
@@ -34,17 +37,6 @@ fit_options options(std::size_t parameters, selection how, double damping = 1e-4
   o.seed = 3;
   return o;
 }
-
-template <class Error, class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
-bool mentions(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
 
 /// One new thread a chunk, last chunk first.
 qwha::executor backwards_threads() {

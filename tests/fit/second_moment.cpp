@@ -17,11 +17,14 @@
 #include <qwha/fit/second_moment_file.hpp>
 
 #include "catch.hpp"
+#include "expect.hpp"
 
 namespace {
 
 using qwha::rows_view;
 using qwha::second_moment;
+using qwha::test::mentions;
+using qwha::test::message_of;
 
 constexpr std::uint64_t seed = 7;
 
@@ -70,17 +73,6 @@ std::string bytes_of(const std::filesystem::path& path) {
 void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
-
-template <class Error, class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
-bool mentions(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -11,7 +11,7 @@
 #include <qwha/io/adapter_file.hpp>
 #include "catch.hpp"
 #include "io/adapters.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #endif
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 using namespace qwha;

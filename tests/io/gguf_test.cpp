@@ -15,7 +15,7 @@
 #include <qwha/io/gguf.hpp>
 #include <qwha/io/gguf_writer.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

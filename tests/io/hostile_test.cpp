@@ -12,7 +12,7 @@
 #include <qwha/io/safetensors.hpp>
 #include "catch.hpp"
 #include "io/allocation_watch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

@@ -18,7 +18,7 @@
 #include <qwha/transform/wht.hpp>
 #include "catch.hpp"
 #include "io/adapters.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

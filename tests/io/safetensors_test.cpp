@@ -12,7 +12,7 @@
 #include <qwha/io/safetensors.hpp>
 #include <qwha/io/safetensors_writer.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

@@ -34,6 +34,11 @@ struct rows_view {
   QWHA_HD constexpr T* row(std::size_t r) const noexcept { return data + r * stride; }
   QWHA_HD constexpr T& operator()(std::size_t r, std::size_t c) const noexcept { return data[r * stride + c]; }
   QWHA_HD constexpr bool empty() const noexcept { return rows == 0 || cols == 0; }
+  /// The precondition above: there is data, and no row runs into the next. For front doors that check what they are
+  /// given.
+  QWHA_HD constexpr bool well_formed() const noexcept {
+    return empty() || (data != nullptr && (rows == 1 || stride >= cols));
+  }
 
   /// The `count` rows from `first` on.
   QWHA_HD constexpr rows_view rows_from(std::size_t first, std::size_t count) const noexcept {

@@ -243,7 +243,7 @@ double layer_error(rows_view<const float> w, rows_view<const float> approximatio
   if (w.rows != approximation.rows || w.cols != approximation.cols || w.cols != s.in())
     throw shape_error("layer_error: weight, approximation and second moment must have the same rows and in");
   for (const auto& view : {w, approximation})
-    if (!view.empty() && (view.data == nullptr || (view.rows > 1 && view.stride < view.cols)))
+    if (!view.well_formed())
       throw shape_error("layer_error: the weight or its approximation has no data or a stride below its columns");
   constexpr std::size_t slab = 64, tile = 128;
   std::vector<double> squared((w.rows + slab - 1) / slab);

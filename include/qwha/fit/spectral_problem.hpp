@@ -173,7 +173,7 @@ class spectral_problem {
       return "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
     };
     if (w.empty()) throw shape_error("fit: the weight " + shape(w.rows, w.cols) + " is empty");
-    if (w.data == nullptr || (w.rows > 1 && w.stride < w.cols))
+    if (!w.well_formed())
       throw shape_error("fit: the weight " + shape(w.rows, w.cols) + " has no data or a stride below its columns");
     if (base_rows != w.rows || base_cols != w.cols)
       throw shape_error("fit: the weight is " + shape(w.rows, w.cols) + ", its quantization " +

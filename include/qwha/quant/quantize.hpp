@@ -39,7 +39,7 @@ template <class Q, class Solver = round_to_nearest>
 quantized_matrix<Q> quantize(rows_view<const float> w, const Solver& solver = {},
                              const executor& where = default_executor()) {
   const auto shape = [&] { return detail::shape_text(w.rows, w.cols); };
-  if (!w.empty() && (w.data == nullptr || (w.rows > 1 && w.stride < w.cols)))
+  if (!w.well_formed())
     throw shape_error("quantize: the weight " + shape() + " has no data or a stride shorter than its rows");
   if (const std::size_t row = w.empty() ? w.rows : first_non_finite_row(w); row < w.rows)
     throw value_error("quantize: row " + std::to_string(row) + " of the weight " + shape() + " holds NaN or infinity");

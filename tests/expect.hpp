@@ -27,5 +27,6 @@ inline bool mentions(std::string_view text, std::initializer_list<std::string_vi
     if (text.find(part) == text.npos) return false;
   return !text.empty();
 }
+inline bool mentions(std::string_view text, std::string_view part) { return mentions(text, {part}); }
 
 }  // namespace qwha::test
