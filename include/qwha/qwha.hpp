@@ -6,7 +6,9 @@
 
 #include <qwha/core.hpp>
 #include <qwha/fit/ada_alloc.hpp>
+#include <qwha/fit/cholesky.hpp>
 #include <qwha/fit/coordinate_descent.hpp>
+#include <qwha/fit/dot.hpp>
 #include <qwha/fit/eigen.hpp>
 #include <qwha/fit/gptq.hpp>
 #include <qwha/fit/gptq_factor.hpp>
@@ -19,4 +21,5 @@
 #include <qwha/fit/second_moment.hpp>
 #include <qwha/fit/selection.hpp>
 #include <qwha/fit/single_thread.hpp>
+#include <qwha/fit/spectral_moment.hpp>
 #include <qwha/fit/spectral_problem.hpp>

@@ -79,50 +79,66 @@ namespace qwha::inline QWHA_ISA {
 namespace detail {
 
 /// Rows that one thread fits with one workspace.
-inline constexpr std::size_t fit_grain = 4;
+inline constexpr std::size_t fit_grain = 16;
 
+/// Selection in one row after another: the workspace of one thread.
 template <class Transform>
-void select_row(const spectral_problem<Transform>& problem, std::size_t r, const fit_options& options,
-                std::span<std::uint32_t> chosen, orthogonal_pursuit<>& pursuit, support_solver<>& solver) {
-  const std::size_t n = problem.cols();
-  const row_objective row = problem.objective(r, options.damping);
-  const auto largest = [&](auto score) {
-    std::vector<double> scores(n);
-    for (std::size_t j = 0; j < n; ++j) scores[j] = score(j);
-    select_largest(scores, chosen);
-  };
-  const auto magnitude = [&](std::size_t j) { return std::abs(static_cast<double>(row.spectrum[j])); };
-  switch (options.selection) {
-    case selection::random: return select_random(n, {}, options.seed, r, chosen);
-    case selection::magnitude: return largest(magnitude);
-    case selection::energy:
-      return largest([&](std::size_t j) {
-        const double b = row.damped_product(j), g = row.damped_gram(j);
-        return g > 0 ? b * b / g : 0.0;
-      });
-    case selection::reference:
-      return largest([&](std::size_t j) { return row.damped_gram(j) * magnitude(j) * magnitude(j); });
-    case selection::ssh: {
-      std::vector<double> weight = problem.weight_spectrum(r);
-      for (double& x : weight) x = std::abs(x);
-      const auto half = chosen.first((chosen.size() + 1) / 2);
-      select_largest(weight, half);
-      select_random(n, half, options.seed, r, chosen.subspan(half.size()));
-      return std::sort(chosen.begin(), chosen.end());
-    }
-    case selection::pursuit: {
-      pursuit.select(row, chosen);
-      exchange(row, chosen, solver, options.exchange_rounds);
-      // Greedy choices can be misled: the paper's support is tried too, and the better one kept.
-      const double found = refine_row(row, chosen, solver).squared_error;
-      const std::vector<std::uint32_t> pursued(chosen.begin(), chosen.end());
-      largest(magnitude);
-      if (found <= refine_row(row, chosen, solver).squared_error)
-        std::copy(pursued.begin(), pursued.end(), chosen.begin());
-      return;
+class row_selector {
+ public:
+  row_selector(const spectral_problem<Transform>& problem, const fit_options& options)
+      : problem_(problem), options_(options), scores_(problem.cols()) {}
+
+  void select(std::size_t r, std::span<std::uint32_t> chosen) {
+    const row_objective row = problem_.objective(r, options_.damping);
+    switch (options_.selection) {
+      case selection::random: return select_random(row.in(), {}, options_.seed, r, chosen);
+      case selection::magnitude: return select_largest_magnitude(row.spectrum, chosen);
+      case selection::energy:
+        return by_score(chosen, [&](std::size_t j) {
+          const double b = row.damped_product(j), g = row.damped_gram(j);
+          return g > 0 ? b * b / g : 0.0;
+        });
+      case selection::reference:
+        return by_score(chosen, [&](std::size_t j) {
+          const auto c = static_cast<double>(row.spectrum[j]);
+          return row.damped_gram(j) * c * c;
+        });
+      case selection::ssh: {
+        const std::vector<double> weight = problem_.weight_spectrum(r);
+        const auto half = chosen.first((chosen.size() + 1) / 2);
+        by_score(half, [&](std::size_t j) { return std::abs(weight[j]); });
+        select_random(row.in(), half, options_.seed, r, chosen.subspan(half.size()));
+        return std::sort(chosen.begin(), chosen.end());
+      }
+      case selection::pursuit: return pursue(row, chosen);
     }
   }
-}
+
+ private:
+  template <class Score>
+  void by_score(std::span<std::uint32_t> chosen, const Score& score) {
+    for (std::size_t j = 0; j < scores_.size(); ++j) scores_[j] = score(j);
+    select_largest(scores_, chosen);
+  }
+
+  /// Greedy choices can be misled: the paper's support is tried too, and the better one kept.
+  void pursue(const row_objective& row, std::span<std::uint32_t> chosen) {
+    pursuit_.select(row, chosen);
+    exchange(row, chosen, solver_, options_.exchange_rounds);
+    const double found = refine_row(row, chosen, solver_).squared_error;
+    pursued_.assign(chosen.begin(), chosen.end());
+    select_largest_magnitude(row.spectrum, chosen);
+    if (found <= refine_row(row, chosen, solver_).squared_error)
+      std::copy(pursued_.begin(), pursued_.end(), chosen.begin());
+  }
+
+  const spectral_problem<Transform>& problem_;
+  const fit_options& options_;
+  std::vector<double> scores_;
+  std::vector<std::uint32_t> pursued_;
+  orthogonal_pursuit<> pursuit_;
+  support_solver<> solver_;
+};
 
 template <class T>
 T stored(double value, std::size_t row) {
@@ -154,10 +170,9 @@ sparse_support select(const spectral_problem<Transform>& problem, std::span<cons
                         " exceeds in = " + std::to_string(problem.cols()));
   sparse_support support(budgets, problem.cols());
   parallel_for(where, problem.rows(), detail::fit_grain, [&](std::size_t begin, std::size_t end) {
-    orthogonal_pursuit<> pursuit;
-    support_solver<> solver;
+    detail::row_selector<Transform> selector(problem, options);
     for (std::size_t r = begin; r < end; ++r)
-      if (budgets[r] != 0) detail::select_row(problem, r, options, support.row(r), pursuit, solver);
+      if (budgets[r] != 0) selector.select(r, support.row(r));
   });
   return support;
 }
@@ -174,13 +189,19 @@ fit_result<T> refine(const spectral_problem<Transform>& problem, const sparse_su
   std::vector<double> squared(rows);
   parallel_for(where, rows, detail::fit_grain, [&](std::size_t begin, std::size_t end) {
     support_solver<> solver;
+    std::vector<double> kept;
     for (std::size_t r = begin; r < end; ++r) {
       const row_objective row = problem.objective(r, options.damping);
       const std::span<const std::uint32_t> columns = support.row(r);
-      const std::span<T> out(values.data() + support.offsets[r], columns.size());
-      const std::vector<double> f = options.refine ? refine_row(row, columns, solver).values : unrefined(row, columns);
-      for (std::size_t k = 0; k < f.size(); ++k) out[k] = detail::stored<T>(f[k], r);
-      squared[r] = squared_error<T>(row, columns, out);
+      if (!options.refine) solver.gather(row, columns);
+      const std::span<const double> f = options.refine ? refine_row(row, columns, solver).values : solver.spectrum();
+      kept.resize(f.size());
+      for (std::size_t k = 0; k < f.size(); ++k) {
+        const T value = detail::stored<T>(f[k], r);
+        values[support.offsets[r] + k] = value;
+        kept[k] = static_cast<double>(static_cast<arithmetic_t<T>>(value));
+      }
+      squared[r] = solver.squared_error(kept);
     }
   });
   fit_result<T> result{sparse_spectrum<T>(rows, support.cols, support.offsets, support.columns, std::move(values)),

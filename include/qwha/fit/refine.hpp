@@ -8,10 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include <qwha/base/aligned_buffer.hpp>
 #include <qwha/base/config.hpp>
-#include <qwha/fit/eigen.hpp>
+#include <qwha/base/finite.hpp>
+#include <qwha/fit/cholesky.hpp>
+#include <qwha/fit/dot.hpp>
 #include <qwha/fit/row_objective.hpp>
 
 namespace qwha::inline QWHA_ISA {
@@ -29,110 +31,113 @@ class support_solver {
   /// @par Cost  |J|³ / 6 fused multiply-adds and |J|² / 2 scattered reads of G
   std::span<const double> solve(const row_objective& row, std::span<const std::uint32_t> support) {
     gather(row, support);
-    const Eigen::Index n = gram_.rows();
-    const double mean = n == 0 ? 0 : gram_.diagonal().mean();
-    for (double ridge = 0; mean > 0 && ridge <= mean; ridge = ridge == 0 ? 1e-11 * mean : 10 * ridge) {
-      factor_ = gram_;
-      factor_.diagonal().array() += ridge;
-      if (!factorise()) continue;
-      values_ = product_;
-      factor_.triangularView<Eigen::Lower>().solveInPlace(values_);
-      factor_.triangularView<Eigen::Lower>().transpose().solveInPlace(values_);
-      if (values_.allFinite()) return {values_.data(), support.size()};
+    const std::size_t n = support.size();
+    double mean = row.damping;
+    for (std::size_t j = 0; j < n; ++j) mean += gram_.column(j)[j] / static_cast<double>(n);
+    for (double ridge = 0; n != 0 && mean > 0 && ridge <= mean; ridge = ridge == 0 ? 1e-11 * mean : 10 * ridge) {
+      if (!factor_.factorise(gram_, row.damping + ridge)) continue;
+      factor_.solve(values());
+      if (all_finite(values_.data(), n)) return values();
     }
-    factor_.setIdentity(n, n);
-    values_.setZero(n);
-    return {values_.data(), support.size()};
+    solved_ = false;
+    return zeros();
+  }
+
+  /// Reads G_JJ, b_J and c_J of a row: what `squared_error` and `spectrum` then refer to.
+  void gather(const row_objective& row, std::span<const std::uint32_t> support) {
+    const std::size_t n = support.size();
+    gram_.resize(n);
+    detail::ensure_size(values_, n);
+    detail::ensure_size(spectrum_, n);
+    detail::ensure_size(product_, n);
+    energy_ = row.energy;
+    solved_ = true;
+    for (std::size_t j = 0; j < n; ++j) {
+      const double* QWHA_RESTRICT g = row.gram.row(support[j]);
+      double* QWHA_RESTRICT to = gram_.column(j);
+      for (std::size_t i = j; i < n; ++i) to[i] = g[support[i]];
+      to[n] = row.damped_product(support[j]);
+      gram_.clear_padding(j);
+      product_[j] = row.product[support[j]];
+      spectrum_[j] = static_cast<double>(row.spectrum[support[j]]);
+    }
+  }
+
+  /// ‖(e - f T) X‖² of the undamped objective for values on the support read last; at least 0.
+  double squared_error(std::span<const double> f) const noexcept {
+    double linear = 0, quadratic = 0;
+    for (std::size_t j = 0; j < f.size(); ++j) {
+      const double* g = gram_.column(j);
+      quadratic += f[j] * (0.5 * g[j] * f[j] + detail::dot<Isa>(g + j + 1, f.data() + j + 1, f.size() - j - 1));
+      linear += f[j] * product_[j];
+    }
+    return std::max(0.0, energy_ - 2 * (linear - quadratic));
+  }
+
+  /// c_J: the values that bring F T closest to E itself, whatever the activations.
+  std::span<const double> spectrum() const noexcept { return {spectrum_.data(), gram_.order()}; }
+  /// As many zeros, in place of the last solution.
+  std::span<const double> zeros() noexcept {
+    std::fill_n(values_.data(), gram_.order(), 0.0);
+    return values();
   }
 
   /// diag((G_JJ + λ I)⁻¹) of the last `solve`: what a coefficient is worth is f_j² over it. Cost: |J|³ / 6
   std::span<const double> inverse_diagonal() {
-    const Eigen::Index n = factor_.rows();
-    inverse_diagonal_.setZero(n);
-    for (Eigen::Index k = 0; k < n; ++k) {  // column k of L⁻¹ by forward substitution; its squares add up
-      column_.setZero(n);
-      column_(k) = 1;
-      double squares = 0;
-      for (Eigen::Index i = k; i < n; ++i) {
-        const double x = column_(i) / factor_(i, i);
-        squares += x * x;
-        const double* l = &factor_(0, i);
-        for (Eigen::Index m = i + 1; m < n; ++m) column_(m) -= x * l[m];
+    const std::size_t n = gram_.order();
+    detail::ensure_size(inverse_diagonal_, n);
+    detail::ensure_size(column_, n);
+    for (std::size_t k = 0; k < n; ++k) {  // column k of L⁻¹ by forward substitution; its squares add up
+      if (!solved_) {
+        inverse_diagonal_[k] = 1;
+        continue;
       }
-      inverse_diagonal_(k) = squares;
+      double* QWHA_RESTRICT x = column_.data();
+      std::fill(x + k, x + n, 0.0);
+      x[k] = 1;
+      double squares = 0;
+      for (std::size_t i = k; i < n; ++i) {
+        const double solved = x[i] * factor_.inverse_pivot(i);
+        squares += solved * solved;
+        const double* QWHA_RESTRICT l = factor_.column(i);
+        for (std::size_t m = i + 1; m < n; ++m) x[m] -= solved * l[m];
+      }
+      inverse_diagonal_[k] = squares;
     }
-    return {inverse_diagonal_.data(), static_cast<std::size_t>(n)};
+    return {inverse_diagonal_.data(), n};
   }
 
   /// By how much the damped objective lies below that of f = 0, for the last `solve`.
-  double damped_gain() const { return values_.dot(product_); }
+  double damped_gain() const {
+    double gain = 0;
+    for (std::size_t j = 0; j < gram_.order(); ++j) gain += values_[j] * gram_.column(j)[gram_.order()];
+    return gain;
+  }
 
  private:
-  using matrix = Eigen::MatrixXd;
-  using vector = Eigen::VectorXd;
+  std::span<double> values() noexcept { return {values_.data(), gram_.order()}; }
 
-  void gather(const row_objective& row, std::span<const std::uint32_t> support) {
-    const auto n = static_cast<Eigen::Index>(support.size());
-    gram_.resize(n, n);
-    product_.resize(n);
-    for (Eigen::Index j = 0; j < n; ++j) {
-      const std::uint32_t column = support[static_cast<std::size_t>(j)];
-      const double* g = row.gram.row(column);
-      for (Eigen::Index i = j; i < n; ++i) gram_(i, j) = g[support[static_cast<std::size_t>(i)]];
-      gram_(j, j) += row.damping;
-      product_(j) = row.damped_product(column);
-    }
-  }
-
-  /// Cholesky in place; false when a pivot shows that the system is singular to working precision.
-  bool factorise() {
-    diagonal_ = factor_.diagonal();
-    const Eigen::LLT<Eigen::Ref<matrix>, Eigen::Lower> cholesky(factor_);
-    return cholesky.info() == Eigen::Success && (factor_.diagonal().array().square() > 1e-12 * diagonal_.array()).all();
-  }
-
-  matrix gram_, factor_;
-  vector product_, values_, inverse_diagonal_, diagonal_, column_;
+  detail::bordered_columns gram_;  // G_JJ without damping, bordered by b_J + λ c_J
+  detail::cholesky<Isa> factor_;
+  aligned_buffer<double> values_, product_, spectrum_, inverse_diagonal_, column_;
+  double energy_ = 0;
+  bool solved_ = false;
 };
 
-/// ‖(e - f T) X‖² of the undamped objective; at least 0. @pre values.size() == support.size()
-template <class T>
-double squared_error(const row_objective& row, std::span<const std::uint32_t> support, std::span<const T> values) {
-  double linear = 0, quadratic = 0;
-  for (std::size_t j = 0; j < support.size(); ++j) {
-    const double* g = row.gram.row(support[j]);
-    const auto value = static_cast<double>(values[j]);
-    double sum = 0.5 * g[support[j]] * value;
-    for (std::size_t i = 0; i < j; ++i) sum += g[support[i]] * static_cast<double>(values[i]);
-    quadratic += value * sum;
-    linear += value * row.product[support[j]];
-  }
-  return std::max(0.0, row.energy - 2 * (linear - quadratic));
-}
-
-/// Values on the support and the squared error that they leave.
+/// Values on the support, valid until the solver's next call, and the squared error that they leave.
 struct refined_row {
-  std::vector<double> values;
+  std::span<const double> values;
   double squared_error;
 };
-
-/// c_J: the values that bring F T closest to E itself, whatever the activations.
-inline std::vector<double> unrefined(const row_objective& row, std::span<const std::uint32_t> support) {
-  std::vector<double> values(support.size());
-  for (std::size_t k = 0; k < support.size(); ++k) values[k] = static_cast<double>(row.spectrum[support[k]]);
-  return values;
-}
 
 /// Refined values of a row, or, where damping or rounding made them worse on the undamped objective, the better of the
 /// unrefined values c_J and zero: a row's error is never raised.
 template <class Isa>
 refined_row refine_row(const row_objective& row, std::span<const std::uint32_t> support, support_solver<Isa>& solver) {
-  const std::span<const double> f = solver.solve(row, support);
-  refined_row best{{f.begin(), f.end()}, 0};
-  best.squared_error = squared_error<double>(row, support, best.values);
-  std::vector<double> plain = unrefined(row, support);
-  if (const double e = squared_error<double>(row, support, plain); e < best.squared_error) best = {std::move(plain), e};
-  if (row.energy < best.squared_error) best = {std::vector<double>(support.size(), 0.0), row.energy};
+  refined_row best{solver.solve(row, support), 0};
+  best.squared_error = solver.squared_error(best.values);
+  if (const double e = solver.squared_error(solver.spectrum()); e < best.squared_error) best = {solver.spectrum(), e};
+  if (row.energy < best.squared_error) best = {solver.zeros(), row.energy};
   return best;
 }
 

@@ -33,8 +33,7 @@ class second_moment {
   template <class Isa = isa>
   second_moment(rows_view<const double> values, std::size_t tokens) : second_moment(values.rows) {
     if (values.cols != in_) throw shape_error("second_moment: values must be square");
-    if (!values.well_formed())
-      throw shape_error("second_moment: values have no data or a stride below their columns");
+    if (!values.well_formed()) throw shape_error("second_moment: values have no data or a stride below their columns");
     for (std::size_t i = 0; i < in_; ++i) std::copy_n(values.row(i), in_, values_.data() + i * in_);
     adopt<Isa>(tokens);
   }
@@ -60,8 +59,7 @@ class second_moment {
   template <class Isa = isa>
   void accumulate(rows_view<const float> x, const executor& where = default_executor()) {
     if (x.rows == 0) return;
-    if (!x.well_formed())
-      throw shape_error("second_moment::accumulate: x has no data or a stride below its columns");
+    if (!x.well_formed()) throw shape_error("second_moment::accumulate: x has no data or a stride below its columns");
     if (x.cols != in_)
       throw shape_error("second_moment::accumulate: x has " + std::to_string(x.cols) +
                         " columns, expected in = " + std::to_string(in_));

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// Fitting a layer seen from the spectral side: G = T S Tᵀ, which layers with the same input share, and per layer
-/// C = E Tᵀ and B = E S Tᵀ = C G. Every selection and refinement starts from these.
+/// Fitting a layer seen from the spectral side: C = E Tᵀ and B = E S Tᵀ = C G. Every selection and refinement starts
+/// from these.
 
 #include <algorithm>
 #include <cmath>
-#include <concepts>
 #include <cstddef>
-#include <new>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <qwha/base/aligned_buffer.hpp>
@@ -20,21 +17,16 @@
 #include <qwha/base/executor.hpp>
 #include <qwha/base/finite.hpp>
 #include <qwha/base/rows_view.hpp>
-#include <qwha/base/status.hpp>
+#include <qwha/fit/dot.hpp>
 #include <qwha/fit/eigen.hpp>
 #include <qwha/fit/row_objective.hpp>
-#include <qwha/fit/second_moment.hpp>
 #include <qwha/fit/single_thread.hpp>
+#include <qwha/fit/spectral_moment.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 #include <qwha/transform/wht.hpp>
 
 namespace qwha::inline QWHA_ISA {
 namespace detail {
-
-inline void require(status s, const char* who) {
-  if (s == status::out_of_memory) throw std::bad_alloc();
-  if (s != status::ok) throw shape_error(std::string(who) + ": " + describe(s));
-}
 
 using double_rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using double_map = Eigen::Map<double_rows, 0, Eigen::OuterStride<>>;
@@ -49,66 +41,7 @@ inline const_double_map map(rows_view<const double> x) {
           Eigen::OuterStride<>(static_cast<Eigen::Index>(x.stride))};
 }
 
-/// Calls `body(i, j, rows, cols)` for tiles of the lower triangle of an [n, n] matrix, row by row of tiles.
-template <class Body>
-void for_lower_tiles(std::size_t n, const executor& where, const Body& body) {
-  constexpr std::size_t tile = 64;
-  parallel_for(where, (n - 1) / tile + 1, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin * tile; i < std::min(n, end * tile); i += tile)
-      for (std::size_t j = 0; j <= i; j += tile) body(i, j, std::min(tile, n - i), std::min(tile, n - j));
-  });
-}
-
-template <class Isa = isa>
-void transpose(rows_view<double> x, const executor& where) {
-  for_lower_tiles(x.rows, where, [&](std::size_t i0, std::size_t j0, std::size_t rows, std::size_t cols) {
-    for (std::size_t i = i0; i < i0 + rows; ++i)
-      for (std::size_t j = j0; j < std::min(i, j0 + cols); ++j) std::swap(x(i, j), x(j, i));
-  });
-}
-
-/// Removes what rounding made asymmetric.
-template <class Isa = isa>
-void symmetrise(rows_view<double> x, const executor& where) {
-  for_lower_tiles(x.rows, where, [&](std::size_t i0, std::size_t j0, std::size_t rows, std::size_t cols) {
-    for (std::size_t i = i0; i < i0 + rows; ++i)
-      for (std::size_t j = j0; j < std::min(i, j0 + cols); ++j) x(i, j) = x(j, i) = 0.5 * (x(i, j) + x(j, i));
-  });
-}
-
 }  // namespace detail
-
-/// G = T S Tᵀ [in, in] in double, T = H / sqrt(in): the second moment of the transformed activations. Share one among
-/// the layers that read the same activations.
-/// @tparam Transform  orthonormal transform of rows with the members of `wht`
-template <class Transform = wht<native>>
-class spectral_moment {
- public:
-  /// @param s  moved in, its memory is reused; copied in, 8 in² bytes are allocated
-  /// @par Cost  a transform of the rows and one of the columns: O(in² log in)
-  /// @throws value_error when `s` holds no tokens; unsupported_order when there is no Hadamard matrix of order `in`
-  explicit spectral_moment(second_moment s, const executor& where = default_executor())
-      : transform_(s.in()), mean_diagonal_(s.mean_diagonal()) {
-    if (s.tokens() == 0) throw value_error("spectral_moment: the second moment holds no tokens");
-    gram_ = std::move(s).release();
-    const rows_view<double> g(gram_.data(), order(), order());
-    detail::require(transform_.apply(g, scaling::orthonormal, where), "spectral_moment");
-    detail::transpose(g, where);
-    detail::require(transform_.apply(g, scaling::orthonormal, where), "spectral_moment");
-    detail::symmetrise(g, where);
-  }
-
-  std::size_t order() const noexcept { return transform_.order(); }
-  rows_view<const double> values() const noexcept { return {gram_.data(), order(), order()}; }
-  /// mean(diag S) = mean(diag G): what damping is a fraction of.
-  double mean_diagonal() const noexcept { return mean_diagonal_; }
-  const Transform& transform() const noexcept { return transform_; }
-
- private:
-  Transform transform_;
-  double mean_diagonal_;
-  std::vector<double> gram_;
-};
 
 /// The error of one layer, E = W0 - WQ, in spectral form. Build it once and fit as many adapters to it as wanted.
 /// Refers to the weight and to the moment, which must outlive it. 12 bytes a weight.
@@ -165,6 +98,7 @@ class spectral_problem {
 
  private:
   static constexpr std::size_t slab_rows = 256, tile_cols = 128;  // fixed: they order the sums of the product
+  static constexpr std::size_t row_grain = 16;
 
   spectral_problem(rows_view<const float> w, std::size_t base_rows, std::size_t base_cols,
                    const spectral_moment<Transform>& moment)
@@ -191,26 +125,34 @@ class spectral_problem {
     aligned_buffer<double> slab(std::min(slab_rows, rows()) * cols());
     for (std::size_t first = 0; first < rows(); first += slab_rows) {
       const rows_view<double> c(slab.data(), std::min(slab_rows, rows() - first), cols());
-      parallel_for(where, c.rows, 16,
-                   [&](std::size_t begin, std::size_t end) { error_rows(decode, first, begin, end, c); });
-      detail::require(moment_->transform().apply(c, scaling::orthonormal, where), "spectral_problem");
+      parallel_for(where, c.rows, row_grain,
+                   [&](std::size_t begin, std::size_t end) { transform_errors(decode, first, begin, end, c); });
       multiply(c, first, where);
-      finish(c, first, where);
+      parallel_for(where, c.rows, row_grain, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t r = begin; r < end; ++r) row_error_[first + r] = layer_error_of(first + r, c.row(r));
+      });
     }
   }
 
-  /// Rows begin … end - 1 of the slab <- rows of E.
+  /// Rows begin … end - 1 of the slab <- rows of E Tᵀ; each stays in the first-level cache until it is done.
   template <class Decode>
-  void error_rows(const Decode& decode, std::size_t first, std::size_t begin, std::size_t end,
-                  rows_view<double> slab) const {
-    std::vector<float> base(cols());
+  void transform_errors(const Decode& decode, std::size_t first, std::size_t begin, std::size_t end,
+                        rows_view<double> slab) {
+    aligned_buffer<float> base(cols());
     for (std::size_t r = begin; r < end; ++r) {
       const float* w = w_.row(first + r);
+      double* c = slab.row(r);
+      float* kept = spectrum_.data() + (first + r) * cols();
       decode(first + r, base.data());
       if (!all_finite(w, cols()) || !all_finite(base.data(), cols()))
         throw value_error("fit: row " + std::to_string(first + r) + " of the " +
                           (all_finite(w, cols()) ? "quantization" : "weight") + " holds NaN or infinity");
-      for (std::size_t j = 0; j < cols(); ++j) slab(r, j) = static_cast<double>(w[j]) - static_cast<double>(base[j]);
+      for (std::size_t j = 0; j < cols(); ++j) c[j] = static_cast<double>(w[j]) - static_cast<double>(base[j]);
+      detail::require(
+          moment_->transform().apply(rows_view<double>(c, 1, cols()), scaling::orthonormal, executor::serial()),
+          "spectral_problem");
+      for (std::size_t j = 0; j < cols(); ++j) kept[j] = static_cast<float>(c[j]);
+      if (!all_finite(kept, cols())) out_of_range(first + r);
     }
   }
 
@@ -225,21 +167,15 @@ class spectral_problem {
     });
   }
 
-  void finish(rows_view<const double> c, std::size_t first, const executor& where) {
-    parallel_for(where, c.rows, 16, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        const double* b = products().row(first + r);
-        float* kept = spectrum_.data() + (first + r) * cols();
-        double squared = 0;
-        for (std::size_t j = 0; j < cols(); ++j) {
-          squared += b[j] * c(r, j);
-          kept[j] = static_cast<float>(c(r, j));
-        }
-        if (!all_finite(kept, cols()) || !is_finite(squared))
-          throw value_error("fit: the error of row " + std::to_string(first + r) + " is outside the range of float");
-        row_error_[first + r] = std::sqrt(std::max(0.0, squared));
-      }
-    });
+  /// ‖(E X)_i‖ = sqrt(b_i c_iᵀ)
+  double layer_error_of(std::size_t row, const double* c) const {
+    const double squared = detail::dot(products().row(row), c, cols());
+    if (!is_finite(squared)) out_of_range(row);
+    return std::sqrt(std::max(0.0, squared));
+  }
+
+  [[noreturn]] static void out_of_range(std::size_t row) {
+    throw value_error("fit: the error of row " + std::to_string(row) + " is outside the range of float");
   }
 
   rows_view<const float> w_;
