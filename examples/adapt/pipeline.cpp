@@ -12,6 +12,7 @@
 #include <qwha/adapter/sparse_spectrum.hpp>
 #include <qwha/fit/initialize.hpp>
 #include <qwha/io/adapter_file.hpp>
+#include <qwha/io/base_fingerprint.hpp>
 #include <qwha/transform/order.hpp>
 
 #if defined(_OPENMP)
@@ -237,8 +238,8 @@ class job {
         repaired[i].at(role).weights().read(0, approximation.view());
         figures.error_after = qwha::layer_error(w, approximation.view(), judged);
         if (options_.output)
-          c.adapter.modules.push_back(
-              {adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols)});
+          c.adapter.modules.push_back({adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols),
+                                       qwha::io::base_fingerprint(wq.view())});
         bar_.advance(work_.fit_block * share);
       } else {
         repaired[i].at(role) = base->bare(bias);

@@ -10,6 +10,7 @@
 #include <qwha/io/adapter_module.hpp>
 #include <qwha/io/adapter_safetensors.hpp>
 #include <qwha/io/atomic_file.hpp>
+#include <qwha/io/base_fingerprint.hpp>
 #include <qwha/io/convert.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/gguf.hpp>
@@ -17,6 +18,7 @@
 #include <qwha/io/json.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
+#include <qwha/io/module_names.hpp>
 #include <qwha/io/posix.hpp>
 #include <qwha/io/qhft.hpp>
 #include <qwha/io/random_permutation.hpp>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /// The program as its users run it: on a tiny random Llama in Hugging Face's layout, by the shell.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,29 +12,17 @@
 #include "../engine/tiny_model.hpp"
 #include "catch.hpp"
 #include "qwha/io/adapter_file.hpp"
+#include "shell.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-
-struct result {
-  int status;
-  std::string output;  // stdout and stderr
-};
+using qwha::test::shell;
+using qwha::test::shell_result;
 
 std::string slurp(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-result shell(const std::string& command) {
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string output;
-  char part[4096];
-  for (std::size_t n; (n = std::fread(part, 1, sizeof part, pipe)) > 0;) output.append(part, n);
-  const int status = ::pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), output};
 }
 
 /// Byte-level BPE without merges: a byte is a token. Bytes that are no visible Latin-1 characters are written as U+0100,
@@ -124,8 +111,9 @@ void check_refusal(const result& r, const std::string& what) {
 
 TEST_CASE("a model is quantized, adapted and judged; report, plot and adapters are written") {
   const workplace w;
-  const result r = shell(w.command("--rank 2 --bits 2 --methods none,qwha-paper,qwha --report " + w.path("r.json") +
-                                   " --plot " + w.path("p.svg") + " --output " + w.path("adapters")));
+  const shell_result r =
+      shell(w.command("--rank 2 --bits 2 --methods none,qwha-paper,qwha --report " + w.path("r.json") + " --plot " +
+                      w.path("p.svg") + " --output " + w.path("adapters")));
   INFO(r.output);
   REQUIRE(r.status == 0);
   const auto report = nlohmann::json::parse(slurp(w.folder / "r.json"));
@@ -183,7 +171,7 @@ TEST_CASE("every quantizer and a budget for the whole model run") {
     std::string command =
         w.command("--parameters 2000 --methods qwha --quantizer " + q + group + " --report " + w.path(q + ".json"));
     if (group.empty()) command.erase(command.find("--group 32 "), 11);
-    const result r = shell(command);
+    const shell_result r = shell(command);
     INFO(q << ": " << r.output);
     REQUIRE(r.status == 0);
     const auto report = nlohmann::json::parse(slurp(w.path(q + ".json")));
@@ -246,7 +234,7 @@ TEST_CASE("words that the program does not know are usage, status 2") {
   CHECK(shell(w.command("--methods magic")).status == 2);
   CHECK(shell(w.command("--what")).status == 2);
   CHECK(shell(std::string(QWHA_ADAPT)).status == 2);
-  const result help = shell(std::string(QWHA_ADAPT) + " --help");
+  const shell_result help = shell(std::string(QWHA_ADAPT) + " --help");
   CHECK(help.status == 0);
   CHECK(help.output.find("--calibration-tokens") != std::string::npos);
 }

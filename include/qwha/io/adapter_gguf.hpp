@@ -6,9 +6,10 @@
 /// Keys: `general.type` "adapter", `general.architecture` that of the base, `adapter.type` "qwha",
 /// `adapter.qwha.version` u32, `adapter.qwha.scaling` "orthonormal" (T = H / sqrt(in)); by module, arrays of one
 /// length: `adapter.qwha.modules`,
-/// `.orders` (text), `.out`, `.in` (u64); free metadata under `adapter.qwha.metadata.`. Tensors of a module:
+/// `.orders` (text), `.out`, `.in` (u64) and, where known, `.bases` (base_fingerprint); free metadata under `adapter.qwha.metadata.`. Tensors of a module:
 /// `<name>.weight.qwha_row_ptr` I64, `.qwha_col` I32, `.qwha_val` F32.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -50,11 +51,17 @@ inline adapter_file adapter_from_gguf(const gguf_file& file) {
   const auto orders = file.value<std::vector<std::string>>("adapter.qwha.orders");
   const auto out = file.value<std::vector<std::uint64_t>>("adapter.qwha.out");
   const auto in = file.value<std::vector<std::uint64_t>>("adapter.qwha.in");
-  if (orders.size() != names.size() || out.size() != names.size() || in.size() != names.size())
-    throw format_error(joined(file.file(), ": the arrays adapter.qwha.modules, orders, out and in differ in length"));
+  const auto bases =
+      file.value_or<std::vector<std::string>>("adapter.qwha.bases", std::vector<std::string>(names.size()));
+  if (orders.size() != names.size() || out.size() != names.size() || in.size() != names.size() ||
+      bases.size() != names.size())
+    throw format_error(
+        joined(file.file(), ": the arrays adapter.qwha.modules, orders, out, in and bases differ in length"));
   adapter_file adapter;
-  for (std::size_t i = 0; i < names.size(); ++i)
+  for (std::size_t i = 0; i < names.size(); ++i) {
     adapter.modules.push_back(detail::read_module(file, names[i], ".weight", orders[i], out[i], in[i]));
+    adapter.modules.back().base_fingerprint = bases[i];
+  }
   detail::check_modules(file.file(), adapter);
   if (file.tensors().size() != 3 * adapter.modules.size())
     throw format_error(joined(file.file(), ": holds tensors that belong to no module of adapter.qwha.modules"));
@@ -73,7 +80,7 @@ inline void save_adapter_gguf(const std::filesystem::path& path, const adapter_f
   detail::check_modules(file, adapter);
   constexpr std::size_t longest =
       gguf_longest_name - std::string_view(".weight").size() - detail::adapter_offsets_suffix.size();
-  std::vector<std::string> names, orders;
+  std::vector<std::string> names, orders, bases;
   std::vector<std::uint64_t> out, in;
   for (const adapter_module& m : adapter.modules) {
     if (m.name.size() > longest)
@@ -81,6 +88,7 @@ inline void save_adapter_gguf(const std::filesystem::path& path, const adapter_f
                                 " bytes; GGUF adapters allow ", longest, ". Save as .safetensors instead"));
     names.push_back(m.name);
     orders.push_back(detail::checked_order_name(file, m.name, m.order_name, m.spectrum.cols()));
+    bases.push_back(m.base_fingerprint);
     out.push_back(m.spectrum.rows());
     in.push_back(m.spectrum.cols());
   }
@@ -96,6 +104,8 @@ inline void save_adapter_gguf(const std::filesystem::path& path, const adapter_f
   writer.set("adapter.qwha.orders", orders);
   writer.set("adapter.qwha.out", out);
   writer.set("adapter.qwha.in", in);
+  if (std::any_of(bases.begin(), bases.end(), [](const std::string& b) { return !b.empty(); }))
+    writer.set("adapter.qwha.bases", bases);
   for (const auto& [key, value] : adapter.metadata)
     if (key != "architecture") writer.set(std::string(detail::adapter_metadata_prefix) + key, value);
   const detail::adapter_arrays arrays(adapter, ".weight");

@@ -26,6 +26,7 @@ struct adapter_module {
   std::string name;  ///< of the layer without ".weight": "blk.0.attn_q", "model.layers.0.self_attn.q_proj"
   sparse_spectrum<float> spectrum;  ///< F
   std::string order_name{};         ///< which H: qwha::order_name(in). Empty when saved: that one is meant
+  std::string base_fingerprint{};   ///< of WQ, qwha::io::base_fingerprint; empty: any base of this shape
 };
 
 /// The adapters of a model. `metadata` is free text by key; `architecture` is what a GGUF file says its base is.

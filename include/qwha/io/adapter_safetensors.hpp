@@ -4,7 +4,7 @@
 /// Adapter files of our own in safetensors.
 ///
 /// Metadata: `format` "qwha", `qwha.version`, `qwha.scaling` "orthonormal" (T = H / sqrt(in)), and `qwha.modules`, a
-/// JSON array of {"name", "out", "in", "order"}. Tensors of a module: `<name>.qwha_row_ptr` I64 [out + 1],
+/// JSON array of {"name", "out", "in", "order"} and, where it is known, "base" (base_fingerprint). Tensors of a module: `<name>.qwha_row_ptr` I64 [out + 1],
 /// `<name>.qwha_col` I32 [p], `<name>.qwha_val` F32 [p].
 
 #include <charconv>
@@ -33,11 +33,13 @@ namespace detail {
 /// `qwha.modules`
 inline std::string module_list_text(const std::string& file, const adapter_file& adapter) {
   nlohmann::json list = nlohmann::json::array();
-  for (const adapter_module& m : adapter.modules)
+  for (const adapter_module& m : adapter.modules) {
     list.push_back({{"name", m.name},
                     {"out", m.spectrum.rows()},
                     {"in", m.spectrum.cols()},
                     {"order", checked_order_name(file, m.name, m.order_name, m.spectrum.cols())}});
+    if (!m.base_fingerprint.empty()) list.back()["base"] = m.base_fingerprint;
+  }
   try {
     return list.dump();
   } catch (const nlohmann::json::exception&) {
@@ -46,7 +48,7 @@ inline std::string module_list_text(const std::string& file, const adapter_file&
 }
 
 struct listed_module {
-  std::string name, order;
+  std::string name, order, base;
   std::uint64_t out = 0, in = 0;
 };
 
@@ -60,8 +62,10 @@ inline std::vector<listed_module> parse_module_list(const std::string& file, con
     const auto is_count = [](const nlohmann::json& v) { return v.is_number_unsigned(); };
     if (!has("name", is_text) || !has("order", is_text) || !has("out", is_count) || !has("in", is_count))
       throw format_error(joined(file, ": an entry of metadata 'qwha.modules' lacks name, out, in or order"));
-    modules.push_back({m["name"].get<std::string>(), m["order"].get<std::string>(), m["out"].get<std::uint64_t>(),
-                       m["in"].get<std::uint64_t>()});
+    if (m.contains("base") && !m["base"].is_string())
+      throw format_error(joined(file, ": \"base\" of an entry of metadata 'qwha.modules' is no text"));
+    modules.push_back({m["name"].get<std::string>(), m["order"].get<std::string>(), m.value("base", std::string()),
+                       m["out"].get<std::uint64_t>(), m["in"].get<std::uint64_t>()});
   }
   return modules;
 }
@@ -90,8 +94,10 @@ inline adapter_file adapter_from_safetensors(const safetensors_file& file) {
   if (text("qwha.scaling") != "orthonormal")
     throw format_error(joined(file.file(), ": has the unknown scaling ", quoted_name(text("qwha.scaling"))));
   adapter_file adapter;
-  for (const detail::listed_module& m : detail::parse_module_list(file.file(), text("qwha.modules")))
+  for (const detail::listed_module& m : detail::parse_module_list(file.file(), text("qwha.modules"))) {
     adapter.modules.push_back(detail::read_module(file, m.name, "", m.order, m.out, m.in));
+    adapter.modules.back().base_fingerprint = m.base;
+  }
   detail::check_modules(file.file(), adapter);
   if (file.tensors().size() != 3 * adapter.modules.size())
     throw format_error(joined(file.file(), ": holds tensors that belong to no module of 'qwha.modules'"));

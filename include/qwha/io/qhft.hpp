@@ -259,6 +259,13 @@ class shape_source {
                               ". Give it with qhft_options::shape"));
   }
 
+  /// The fingerprint of the layer's base, where qwha wrote the folder.
+  std::string base_of(std::string_view module) const {
+    for (const listed_module& m : listed_)
+      if (m.name == module) return m.base;
+    return {};
+  }
+
  private:
   void open_base() {
     if (std::exchange(asked_, true) || config_.base.empty() || directory_.empty()) return;
@@ -297,6 +304,7 @@ inline adapter_file qhft_adapter(const safetensors_file& file, const qhft_config
       throw format_error(joined(indices.file(), ": has no indices for module ", quoted_name(m.module)));
     adapter.modules.push_back(qhft_module(file.file(), m, indices.file(), *it->indices, shapes(file.file(), m.module),
                                           config, elsewhere || options.accept_random_indices));
+    adapter.modules.back().base_fingerprint = shapes.base_of(m.module);
   }
   if (!config.base.empty()) adapter.metadata["base_model_name_or_path"] = config.base;
   return adapter;
