@@ -98,7 +98,7 @@ nlohmann::json without_seconds(nlohmann::json report) {
 }
 
 /// One line that begins with the program's name and holds `what`.
-void check_refusal(const result& r, const std::string& what) {
+void check_refusal(const shell_result& r, const std::string& what) {
   INFO(r.output);
   CHECK(r.status == 1);
   const auto line = r.output.rfind("adapt: ");

@@ -15,8 +15,8 @@
 #include <qwha/quant/nf4.hpp>
 #include <qwha/quant/quantize.hpp>
 #include "catch.hpp"
+#include "expect.hpp"
 #include "io/adapters.hpp"
-#include "io/expect.hpp"
 #include "io/files.hpp"
 
 namespace {

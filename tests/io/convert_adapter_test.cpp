@@ -10,8 +10,8 @@
 
 #include <qwha/io/adapter_file.hpp>
 #include "catch.hpp"
+#include "expect.hpp"
 #include "io/adapters.hpp"
-#include "io/expect.hpp"
 #include "io/files.hpp"
 #include "shell.hpp"
 
