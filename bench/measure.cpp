@@ -59,14 +59,11 @@ nlohmann::ordered_json context() {
           {"flags", QWHA_BENCH_FLAGS}};
 }
 
-std::string time_text(double seconds) {
+/// To four digits: the others are noise.
+double rounded(double value) {
   char text[32];
-  const auto [scale, unit] = seconds < 10e-6   ? std::pair{1e9, "ns"}
-                             : seconds < 10e-3 ? std::pair{1e6, "us"}
-                             : seconds < 10    ? std::pair{1e3, "ms"}
-                                               : std::pair{1.0, "s"};
-  std::snprintf(text, sizeof text, "%.*f %s", seconds * scale < 100 ? 1 : 0, seconds * scale, unit);
-  return text;
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return std::atof(text);
 }
 
 [[noreturn]] void refuse(const std::string& sentence) {
@@ -77,6 +74,17 @@ std::string time_text(double seconds) {
 }
 
 }  // namespace
+
+std::string time_text(double seconds) {
+  const auto [scale, unit] = seconds < 1e-6   ? std::pair{1e9, "ns"}
+                             : seconds < 1e-3 ? std::pair{1e6, "us"}
+                             : seconds < 1    ? std::pair{1e3, "ms"}
+                                              : std::pair{1.0, "s"};
+  const double value = seconds * scale;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, unit);
+  return text;
+}
 
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
@@ -160,8 +168,10 @@ void session::run(const contest& c) {
     m.upper_quartile = quantile(times[i], 0.75);
     m.bytes = who.bytes;
     m.items = who.items;
-    if (bandwidth < count && who.bytes > 0)
+    if (bandwidth < count && who.bytes > 0) {
+      m.bandwidth = c.bandwidth;
       m.share = median_ratio(bandwidth, i) * who.bytes / c.contestants[bandwidth].bytes;
+    }
     if (reference < count) {
       m.reference = c.reference;
       m.ratio = median_ratio(i, reference) * c.contestants[reference].items / who.items;
@@ -193,29 +203,34 @@ void session::print(const std::vector<row>& rows) const {
 
 int session::finish() const {
   if (json_.empty()) return 0;
-  nlohmann::ordered_json all{{"schema", "qwha-bench-1"}, {"bench", bench_}, {"context", context()}, {"notes", notes_}};
-  all["rows"] = nlohmann::ordered_json::array();
+  const nlohmann::ordered_json head{
+      {"schema", "qwha-bench-1"}, {"bench", bench_}, {"context", context()}, {"notes", notes_}};
+  std::string text = head.dump(1);
+  text.replace(text.rfind("\n}"), 2, ",\n \"rows\": [");  // a row a line
   for (const row& m : rows_) {
     nlohmann::ordered_json j{{"contest", m.contest},
                              {"parameter", m.parameter},
                              {"value", m.value},
                              {"contestant", m.contestant},
-                             {"seconds", m.median},
-                             {"lower_quartile", m.lower_quartile},
-                             {"upper_quartile", m.upper_quartile}};
+                             {"seconds", rounded(m.median)},
+                             {"lower_quartile", rounded(m.lower_quartile)},
+                             {"upper_quartile", rounded(m.upper_quartile)}};
     if (m.bytes > 0) j["bytes"] = m.bytes;
     if (m.items != 1) j["items"] = m.items;
-    if (m.share > 0) j["share"] = m.share;
+    if (!m.bandwidth.empty()) {
+      j["bandwidth"] = m.bandwidth;
+      j["share"] = rounded(m.share);
+    }
     if (!m.reference.empty()) {
       j["reference"] = m.reference;
-      j["ratio"] = m.ratio;
+      j["ratio"] = rounded(m.ratio);
     }
     j["rounds"] = m.rounds;
     j["calls"] = m.calls;
-    all["rows"].push_back(std::move(j));
+    text += (&m == rows_.data() ? "\n  " : ",\n  ") + j.dump();
   }
   std::ofstream out(json_);
-  out << all.dump(1) << '\n';
+  out << text << "\n ]\n}\n";
   if (!out.flush()) {
     std::cerr << json_ << ": could not be written\n";
     return 1;

@@ -80,13 +80,17 @@ struct row {
   std::string contestant = {};
   double median = 0, lower_quartile = 0, upper_quartile = 0;
   double bytes = 0, items = 1;        ///< of one call; no bytes: unknown
-  double share = 0;                   ///< of the bandwidth of the contestant named for it; 0: none
+  std::string bandwidth = {};         ///< the contestant whose rate is the copy's; empty: not in this contest
+  double share = 0;                   ///< rate over its rate; 0: none
   std::string reference = {};         ///< empty: not in this contest
   double ratio = 0;                   ///< median over the turns of an item's time over that of `reference`
   std::size_t rounds = 0, calls = 0;  ///< turns, and calls in each
 
   double spread() const { return (upper_quartile - lower_quartile) / median; }
 };
+
+/// "351 ns", "12.4 us", "9.52 ms"
+std::string time_text(double seconds);
 
 /// The median of `values`, and other quantiles by linear interpolation. @pre not empty; `q` in [0, 1]
 double quantile(std::vector<double> values, double q);
