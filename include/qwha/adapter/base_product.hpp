@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <qwha/adapter/dense_product.hpp>
+#include <qwha/adapter/packed_product.hpp>
 #include <qwha/adapter/scratch.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/executor.hpp>
@@ -65,16 +66,49 @@ void base_forward(const quantized_matrix<Q>& base, rows_view<const float> x, row
   });
 }
 
+constexpr std::size_t padded_to(std::size_t count, std::size_t unit) noexcept {
+  return (count + unit - 1) / unit * unit;
+}
+
 /// Rows of light work for one chunk of a parallel loop.
 constexpr std::size_t row_grain(std::size_t cols) noexcept { return 1 + 65536 / std::max<std::size_t>(cols, 1); }
 
-/// One token: y_r = w_r · x + extra(r), without a slab.
-template <class Q, class Extra>
-void base_forward_one(const quantized_matrix<Q>& base, const float* x, float* y, const executor& where,
-                      const Extra& extra) {
-  parallel_for(where, base.rows(), row_grain(base.cols()), [&](std::size_t first, std::size_t last) {
-    for (std::size_t r = first; r < last; ++r) y[r] = decode_dot(base, r, x) + extra(r);
-  });
+/// Scratch of `base_forward_one`.
+template <class Q>
+constexpr std::size_t base_forward_one_floats(std::size_t cols) noexcept {
+  if constexpr (packed_traits<Q>::lanes != 0)
+    return padded(packed_vector<Q>::floats(cols));
+  else
+    return 0;
+}
+
+/// Rows whose additions to one token are asked for together.
+inline constexpr std::size_t one_token_strip = 128;
+
+/// One token: y = WQ x + addition, without a slab.
+/// @param scratch   base_forward_one_floats(cols) floats
+/// @param addition  `addition(first, count, sums)` writes what rows first … first + count - 1 get beside the product;
+///                  first is a multiple of one_token_strip, sums holds one_token_strip floats
+template <class Q, class Addition>
+void base_forward_one(const quantized_matrix<Q>& base, const float* x, float* y, [[maybe_unused]] float* scratch,
+                      const executor& where, const Addition& addition) {
+  const auto strips = [&](const auto& dot) {
+    const std::size_t grain = padded_to(row_grain(base.cols()), one_token_strip);
+    parallel_for(where, base.rows(), grain, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t first = begin; first < end; first += one_token_strip) {
+        const std::size_t count = std::min(one_token_strip, end - first);
+        alignas(64) float sums[one_token_strip];
+        addition(first, count, sums);
+        for (std::size_t i = 0; i < count; ++i) y[first + i] = dot(first + i) + sums[i];
+      }
+    });
+  };
+  if constexpr (packed_traits<Q>::lanes != 0) {
+    const packed_vector<Q> packed(x, base.cols(), scratch);
+    strips([&](std::size_t r) { return packed_dot(base, r, packed); });
+  } else {
+    strips([&](std::size_t r) { return decode_dot(base, r, x); });
+  }
 }
 
 /// dx [tokens, in] += dy [tokens, out] WQ: tiles of columns in parallel, each decoded once, rows ascending, so that an

@@ -72,16 +72,21 @@ class low_rank_adapter {
     const std::size_t hidden_floats = detail::padded(x.rows * rank_);
     const std::size_t slot_floats = x.rows == 1 ? 0 : detail::padded(slab * cols());
     detail::scratch_memory memory;
-    if (const status s = memory.acquire({}, hidden_floats + plan.chunks() * slot_floats); s != status::ok) return s;
+    const std::size_t one_floats = x.rows == 1 ? detail::base_forward_one_floats<Q>(cols()) : 0;
+    if (const status s = memory.acquire({}, hidden_floats + one_floats + plan.chunks() * slot_floats); s != status::ok)
+      return s;
     const rows_view<float> hidden(memory.take(hidden_floats), x.rows, rank_);
     detail::scratch_slots slots(memory.take(plan.chunks() * slot_floats), slot_floats);
     project(x, hidden, where);
     if (x.rows == 1) {
-      detail::base_forward_one(base_, x.data, y.data, where, [&](std::size_t r) {
-        detail::dot_accumulator sum;
-        sum.add(b().row(r), hidden.data, rank_);
-        return sum.total();
-      });
+      const auto addition = [&](std::size_t first, std::size_t count, float* sums) {
+        for (std::size_t i = 0; i < count; ++i) {
+          detail::dot_accumulator sum;
+          sum.add(b().row(first + i), hidden.data, rank_);
+          sums[i] = sum.total();
+        }
+      };
+      detail::base_forward_one(base_, x.data, y.data, memory.take(one_floats), where, addition);
     } else {
       detail::base_forward(base_, x, y, product, slab, slots, where, [&](std::size_t first, std::size_t count) {
         detail::multiply_transposed(b().rows_from(first, count), hidden,

@@ -17,6 +17,7 @@
 #include <qwha/adapter/sparse_spectrum.hpp>
 #include <qwha/adapter/spectral_delta.hpp>
 #include <qwha/adapter/spectral_product.hpp>
+#include <qwha/adapter/spectrum_tiles.hpp>
 #include <qwha/base/backend.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
@@ -63,7 +64,8 @@ class sparse_spectral_adapter {
   sparse_spectral_adapter(const quantized_matrix<Q>& base, sparse_spectrum<T> spectrum)
       : base_(base),
         spectrum_(matching(base, std::move(spectrum))),
-        transform_(detail::make_transform<Transform>(base.cols())) {}
+        transform_(detail::make_transform<Transform>(base.cols())),
+        tiles_(spectrum_) {}
 
   std::size_t rows() const noexcept { return base_.rows(); }  ///< out
   std::size_t cols() const noexcept { return base_.cols(); }  ///< in
@@ -71,7 +73,14 @@ class sparse_spectral_adapter {
   const sparse_spectrum<T>& spectrum() const noexcept { return spectrum_; }
   const Transform& transform() const noexcept { return transform_; }
   /// All coefficients, row after row; writable, so that an optimiser steps on them. What is written must stay finite.
-  std::span<T> values() noexcept { return spectrum_.values(); }
+  /// A single token is slower from here on, until `pack`.
+  std::span<T> values() noexcept {
+    tiles_ = {};
+    return spectrum_.values();
+  }
+  /// Arranges the coefficients for single tokens once more, after the last write through `values()`. New adapters are
+  /// arranged. Cost: a few passes over the coefficients; memory for another copy of them. @throws std::bad_alloc
+  void pack() { tiles_ = tiles(spectrum_); }
 
   /// y [tokens, out] = x [tokens, in] (WQ + F T)ᵀ. Views of any stride and alignment; x and y do not share memory.
   /// Cost: the product with WQ, and the cheaper of tokens · (in log in + p) and out · in log in operations.
@@ -189,6 +198,9 @@ class sparse_spectral_adapter {
   }
 
  private:
+  using tiles = detail::spectrum_tiles<T>;
+  static_assert(detail::one_token_strip == tiles::side);
+
   struct forward_plan {
     adapter_path path;
     std::size_t lanes;         // of a panel; 1: a single token
@@ -238,7 +250,10 @@ class sparse_spectral_adapter {
     } else {
       const std::size_t panels = spectrum_.size() == 0 ? 0 : (tokens + p.lanes - 1) / p.lanes;
       p.panel_floats = panels * detail::padded(p.lanes * in);
-      if (tokens == 1) return p;  // decodes on the stack
+      if (tokens == 1) {
+        p.panel_floats += detail::base_forward_one_floats<Q>(in) + detail::padded(tiles_.floats());
+        return p;
+      }
       p.slot_floats = std::max(slab_floats, panels == 0 ? 0 : p.lanes * detail::scratch_stride(in));
     }
     p.slots = std::min(detail::scratch_slots::most,
@@ -256,21 +271,43 @@ class sparse_spectral_adapter {
     });
   }
 
+  /// @param scratch  plan.panel_floats of a single token
+  void forward_one(rows_view<const float> x, rows_view<float> y, float* scratch, const executor& where) const {
+    const spectrum_ref<T> f = spectrum_.ref();
+    float* x_hat = scratch;
+    float* base_scratch = scratch + (f.size() == 0 ? 0 : detail::padded(cols()));
+    const auto product = [&](const auto& addition) {
+      detail::base_forward_one(base_, x.data, y.data, base_scratch, where, addition);
+    };
+    if (f.size() == 0)
+      return product([](std::size_t, std::size_t count, float* sums) { std::fill_n(sums, count, 0.0f); });
+    detail::transform_rows(transform_, x, rows_view<float>(x_hat, 1, cols()));
+    if constexpr (tiles::available) {
+      if (!tiles_.empty()) {
+        float* planes = base_scratch + detail::base_forward_one_floats<Q>(cols());
+        tiles_.split(x_hat, cols(), planes);
+        return product(
+            [&](std::size_t first, std::size_t, float* sums) { tiles_.multiply(first / tiles::side, planes, sums); });
+      }
+    }
+    product([&](std::size_t first, std::size_t count, float* sums) {
+      for (std::size_t i = 0; i < count; ++i)
+        sums[i] = detail::sum_lanes(detail::sparse_dot<1>(f, f.offsets[first + i], f.offsets[first + i + 1], x_hat));
+    });
+  }
+
   template <std::size_t W, class Product>
   void forward_by_activations([[maybe_unused]] const Product& product, rows_view<const float> x, rows_view<float> y,
                               const forward_plan& plan, float* panels, detail::scratch_slots& slots,
                               const executor& where) const {
     const spectrum_ref<T> f = spectrum_.ref();
-    const std::size_t step = detail::padded(W * cols()), panel_count = plan.panel_floats / step;
+    const std::size_t step = detail::padded(W * cols()), panel_count = spectrum_.size() == 0 ? 0 : (x.rows + W - 1) / W;
     const auto tokens_of = [&](std::size_t panel) {
       return detail::panel_tokens{nullptr, panel * W, std::min(W, x.rows - panel * W)};
     };
     if constexpr (W == 1) {
       if (x.rows == 1) {  // the panel is x̂ itself
-        if (panel_count != 0) detail::transform_panel<1>(transform_, x, tokens_of(0), nullptr, panels);
-        detail::base_forward_one(base_, x.data, y.data, where, [&](std::size_t r) {
-          return detail::sum_lanes(detail::sparse_dot<1>(f, f.offsets[r], f.offsets[r + 1], panels));
-        });
+        forward_one(x, y, panels, where);
         return;
       }
     }
@@ -337,6 +374,7 @@ class sparse_spectral_adapter {
   quantized_matrix<Q> base_;
   sparse_spectrum<T> spectrum_;
   [[no_unique_address]] Transform transform_;
+  tiles tiles_;  ///< of spectrum_, or empty
 };
 
 }  // namespace qwha::inline QWHA_ISA

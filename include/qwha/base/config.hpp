@@ -54,6 +54,11 @@
 #else
 #define QWHA_HAS_AVX512 0
 #endif
+#if QWHA_HAS_AVX512 && defined(__AVX512VBMI__)
+#define QWHA_HAS_AVX512VBMI 1
+#else
+#define QWHA_HAS_AVX512VBMI 0
+#endif
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && QWHA_HAS_VECTOR_EXTENSIONS
 #define QWHA_HAS_AVX2 1
 #else
@@ -92,14 +97,19 @@
 
 #define QWHA_CONCATENATE_(a, b) a##b
 #define QWHA_CONCATENATE(a, b) QWHA_CONCATENATE_(a, b)
-#if defined(_OPENMP) && defined(__FAST_MATH__)
-#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_NAME, _omp_fastmath)
-#elif defined(_OPENMP)
-#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_NAME, _omp)
-#elif defined(__FAST_MATH__)
-#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_NAME, _fastmath)
+#if QWHA_HAS_AVX512VBMI
+#define QWHA_ISA_BYTES QWHA_CONCATENATE(QWHA_ISA_NAME, _vbmi)
 #else
-#define QWHA_ISA QWHA_ISA_NAME
+#define QWHA_ISA_BYTES QWHA_ISA_NAME
+#endif
+#if defined(_OPENMP) && defined(__FAST_MATH__)
+#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_BYTES, _omp_fastmath)
+#elif defined(_OPENMP)
+#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_BYTES, _omp)
+#elif defined(__FAST_MATH__)
+#define QWHA_ISA QWHA_CONCATENATE(QWHA_ISA_BYTES, _fastmath)
+#else
+#define QWHA_ISA QWHA_ISA_BYTES
 #endif
 
 namespace qwha::inline QWHA_ISA {
