@@ -236,7 +236,7 @@ class spectrum_tiles {
 #endif
 
   std::size_t rows_ = 0, blocks_ = 0;
-  std::vector<std::uint32_t> starts_;   ///< [tiles + 1] in batches; tiles of a strip one after another
+  std::vector<std::size_t> starts_;     ///< [tiles + 1] in batches; tiles of a strip one after another
   std::vector<std::uint8_t> indices_;   ///< [batches][64] columns inside the tile
   std::vector<std::uint8_t> targets_;   ///< [batches][4] groups
   std::vector<std::uint16_t> carries_;  ///< [batches][4] lanes that go on with the sum of the step before: all or none
