@@ -13,6 +13,7 @@
 #include <qwha/base/simd.hpp>
 #include <qwha/transform/cpu/dense_static.hpp>
 #include <qwha/transform/cpu/dense_table.hpp>
+#include <qwha/transform/cpu/dense_williamson.hpp>
 #include <qwha/transform/cpu/row_source.hpp>
 #include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/order.hpp>
@@ -104,6 +105,12 @@ void static_dense(orientation o, std::size_t columns, const dense_rows<T>& x) no
   static_dense<M, Twin, false, T, W>(columns, x.in, x.in_pitch, x.out, x.out_pitch);
 }
 
+template <std::size_t M, class T, std::size_t W>
+void williamson_dense(orientation o, std::size_t columns, const dense_rows<T>& x) noexcept {
+  o == orientation::transpose ? williamson_dense<M, true, T, W>(columns, x.in, x.in_pitch, x.out, x.out_pitch)
+                              : williamson_dense<M, false, T, W>(columns, x.in, x.in_pitch, x.out, x.out_pitch);
+}
+
 /// The factor on `columns` columns, a multiple of W. In place where `x.in` and `x.out` are the same rows.
 template <std::size_t N, class T, std::size_t W>
 bool dense_columns(const dense_factor_stage& stage, bool twin, orientation o, std::size_t columns,
@@ -119,6 +126,10 @@ bool dense_columns(const dense_factor_stage& stage, bool twin, orientation o, st
     if (stage.order == 28) return static_dense<28, false, T, W>(o, columns, x), true;
   if constexpr (has_factor<N>(36))
     if (stage.order == 36) return static_dense<36, false, T, W>(o, columns, x), true;
+  if constexpr (has_factor<N>(52))
+    if (stage.order == 52) return williamson_dense<52, T, W>(o, columns, x), true;
+  if constexpr (has_factor<N>(172))
+    if (stage.order == 172) return williamson_dense<172, T, W>(o, columns, x), true;
   const sign_table& table = o == orientation::transpose ? *stage.transposed : *stage.forward;
   return table_dense<T, W>(table, columns, x.in, x.in_pitch, x.out, x.out_pitch);
 }
