@@ -32,6 +32,7 @@ inline constexpr std::size_t williamson_tile_positions = Bytes == 64 ? 5 : 3;
 struct signed_term {
   std::uint8_t sum;  ///< odd: which input is subtracted; even: which input, but the first, has the sign of the first
   bool negative;
+  bool counts = true;
 };
 
 /// The terms of W(T), or of its transpose: row b of Q_d.
@@ -55,6 +56,17 @@ struct williamson_terms {
     return terms;
   }
   static constexpr std::array<std::array<signed_term, 4>, T> terms = make();
+
+  /// What position J adds to the outputs of a tile: output i is row i % 4 at position i / 4, at distance J - i / 4.
+  template <std::size_t J, std::size_t Outputs>
+  static constexpr std::array<signed_term, Outputs> tile() {
+    std::array<signed_term, Outputs> added{};
+    for (std::size_t i = 0; i < Outputs; ++i) {
+      added[i].counts = J > i / 4 && J < i / 4 + T;
+      if (added[i].counts) added[i] = terms[J - i / 4][i % 4];
+    }
+    return added;
+  }
 };
 
 /// The odd and the even sums of four inputs, as signed_term counts them.
@@ -71,25 +83,20 @@ QWHA_KERNEL_INLINE void quaternion_sums(V x0, V x1, V x2, V x3, V* odd, V* even)
   even[3] = d - e;
 }
 
-/// y <- y + the term of row I % 4 at distance d, for output I / 4 of the tile; d == 0 starts y.
-template <class Terms, std::size_t J, std::size_t T, std::size_t I, class V>
-QWHA_KERNEL_INLINE void add_term(V* y, const V* sums, const opaque_units<V>& unit) noexcept {
-  constexpr std::size_t position = I / 4;
-  if constexpr (J > position && J < position + T) {
-    constexpr signed_term term = Terms::terms[J - position][I % 4];
-    const V s = sums[term.sum];
-    if constexpr (multiply_levels<V::size> && I % 2 == 0)
-      y[I] = fma(s, term.negative ? unit.minus : unit.plus, y[I]);
-    else
-      y[I] = term.negative ? y[I] - s : y[I] + s;
-  }
-}
+/// y <- y + what position J adds to the outputs of a tile.
+/// One expression an output rather than a function each: there are t times as many as outputs, and compilers feel it.
 template <class Terms, std::size_t T, std::size_t J, class V, std::size_t... I>
-QWHA_KERNEL_INLINE void add_position(V* y, const typename V::value_type* others, const opaque_units<V>& unit,
+QWHA_KERNEL_INLINE void add_position(V* y, const typename V::value_type* others, const opaque_units<V>& units,
                                      std::index_sequence<I...>) noexcept {
   const typename V::value_type* const at = others + 4 * J * V::size;
   const V sums[4] = {V::load(at), V::load(at + V::size), V::load(at + 2 * V::size), V::load(at + 3 * V::size)};
-  (add_term<Terms, J, T, I>(y, sums, unit), ...);
+  const decltype(V::v) unit[2] = {units.plus.v, units.minus.v};
+  constexpr auto term = Terms::template tile<J, sizeof...(I)>();
+  ((y[I].v = !term[I].counts                          ? y[I].v
+             : multiply_levels<V::size> && I % 2 == 0 ? sums[term[I].sum].v * unit[term[I].negative] + y[I].v
+             : term[I].negative                       ? y[I].v - sums[term[I].sum].v
+                                                      : y[I].v + sums[term[I].sum].v),
+   ...);
 }
 
 /// The outputs of positions i … i + R - 1 from their `own` sums and those of positions i … i + t + R - 2 for `others`.
