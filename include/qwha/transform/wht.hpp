@@ -199,13 +199,18 @@ class wht {
   status run(rows_view<const S> in, rows_view<T> out, scaling s, orientation o, const executor& where) const noexcept {
     using A = arithmetic_t<T>;
     const A factor = static_cast<A>(scale(s));
-    const auto load = [in](std::size_t r) { return detail::row_source<A, S>{in.row(r)}; };
-    const auto store = [out, factor](std::size_t r) {
-      return [to = out.row(r), factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
+    // Pointers and strides one by one: a view copied as a whole would be read back from stores narrower than itself.
+    const auto load = [data = in.data, stride = in.stride](std::size_t r) {
+      return detail::row_source<A, S>{data + r * stride};
+    };
+    const auto store = [data = out.data, stride = out.stride, factor](std::size_t r) {
+      return
+          [to = data + r * stride, factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
     };
     if constexpr (std::same_as<A, T>)  // the output row is the scratch
       return for_rows(in.rows, where, [&](std::size_t begin, std::size_t end) noexcept {
-        return transform_rows<A>(begin, end, o, load, store, [out](std::size_t r) { return out.row(r); });
+        return transform_rows<A>(begin, end, o, load, store,
+                                 [data = out.data, stride = out.stride](std::size_t r) { return data + r * stride; });
       });
     else
       return in_scratch<A>(in.rows, load, store, o, where);
@@ -234,12 +239,10 @@ class wht {
 
   /// `load(r)` and `store(r)` are what row r is read and written through, `work(r)` its scratch.
   template <class T, class Load, class Store, class Work>
-  QWHA_NOINLINE bool transform_rows(std::size_t begin, std::size_t end, orientation o, const Load& load,
-                                    const Store& store, const Work& work) const noexcept {
+  bool transform_rows(std::size_t begin, std::size_t end, orientation o, const Load& load, const Store& store,
+                      const Work& work) const noexcept {
     constexpr std::size_t known = N == dynamic_order ? 0 : N;
-    for (std::size_t r = begin; r < end; ++r)
-      if (!detail::transform_row<known, T, lanes<Backend, T>>(plan_, o, work(r), load(r), store(r))) return false;
-    return true;
+    return detail::transform_rows<known, T, lanes<Backend, T>>(plan_, o, begin, end, load, store, work);
   }
 
   hadamard_order order_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// One row through all factors of its order, slow index first.
+/// Rows through all factors of their order, slow index first.
 
 #include <array>
 #include <cstddef>
@@ -49,7 +49,7 @@ QWHA_NO_SANITIZE void fast_blocks(std::size_t n, T* work, std::size_t columns, s
   for (std::size_t row = 0; row < n; row += columns, work += pitch)
     for (std::size_t at = 0; at < columns; at += K) {
       const auto store_part = [&store, part = row + at](std::size_t i, auto v) { store(part + i, v); };
-      sylvester<K, T, W>(K, work + at, memory_row<T>{work + at}, store_part);
+      static_sylvester<K, T, W>(work + at, memory_row<T>{work + at}, store_part);
     }
 }
 
@@ -66,11 +66,14 @@ void fast_blocks(std::size_t fast, std::size_t n, T* work, std::size_t columns, 
     (known(std::integral_constant<std::size_t, std::size_t{1} << Bit>{}), ...);
   }(std::make_index_sequence<9>{});
   if (done) return;
-  for (std::size_t row = 0; row < n; row += columns, work += pitch)
-    for (std::size_t at = 0; at < columns; at += fast) {
-      const auto store_part = [store, part = row + at](std::size_t i, auto v) { store(part + i, v); };
-      large_sylvester<T, W>(fast, work + at, memory_row<T>{work + at}, store_part);
-    }
+  const auto part = [=](std::size_t r) { return work + r * pitch; };
+  for (std::size_t at = 0; at < columns; at += fast) {
+    const auto load_part = [=](std::size_t r) { return memory_row<T>{part(r) + at}; };
+    const auto store_part = [=](std::size_t r) {
+      return [store, first = r * columns + at](std::size_t i, auto v) { store(first + i, v); };
+    };
+    large_sylvester<T, W>(fast, 0, n / columns, load_part, store_part, [=](std::size_t r) { return part(r) + at; });
+  }
 }
 
 /// The last dense factor and S_K, the product of the faster ones, K < W.
@@ -89,42 +92,50 @@ bool dense_and_fast(const dense_factor_stage& stage, orientation o, std::size_t 
   return done;
 }
 
-/// The transform of one row: reads through `load(width, i)`, writes through `store(i, v)`, works in `work` [n]. Every
-/// load comes before the first store, so both may refer to the same memory, or to `work`. False where scratch could not
-/// be allocated.
-/// @tparam N  the order, or 0 when it is known at run time only
+/// One row with a dense factor: reads through `load(width, i)`, writes through `store(i, v)`, works in `work` [n].
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-bool transform_row(const row_plan& plan, orientation o, T* work, const Load& load, const Store& store) noexcept {
-  constexpr hadamard_order known = find_order(N);
-  constexpr std::size_t fast = N == 0 ? 0 : known.fast_order();
-  if constexpr (N == 0 || fast == N)
+bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, const Store& store) noexcept {
+  constexpr std::size_t fast = N == 0 ? 0 : find_order(N).fast_order();
+  const dense_factor_stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
+  const memory_row<T> memory{work};
+  if (N == 0 ? plan.fast < W : fast < W) {
+    if (plan.count == 1) return dense_and_fast<N, T, W>(first, o, plan.n, load, store);
+    return dense_stage<N, T, W>(first, o, plan.n, load, work, first.columns) &&
+           dense_and_fast<N, T, W>(last, o, plan.n, memory, store);
+  }
+  const auto all_stages = [&](T* scratch, std::size_t pitch) noexcept {
+    if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch)) return false;
+    if (plan.count == 2 && !dense_stage<N, T, W>(last, o, plan.n, memory, work, last.columns)) return false;
+    if constexpr (N == 0)
+      fast_blocks<T, W>(plan.fast, plan.n, scratch, first.columns, pitch, store);
+    else if constexpr (fast >= W)
+      fast_blocks<fast, T, W>(plan.n, scratch, first.columns, pitch, store);
+    return true;
+  };
+  if (const std::size_t pitch = first.pitch<T>(); pitch != first.columns && plan.count == 1) {
+    constexpr std::size_t stack_bytes = std::size_t{1} << 18;
+    const auto padded = [&](T* scratch) noexcept { return all_stages(scratch, pitch); };
+    if (with_scratch<T, stack_bytes / sizeof(T)>(first.rows() * pitch, padded)) return true;
+  }
+  return all_stages(work, first.columns);
+}
+
+/// The transform of rows begin … end - 1: row r is read through `load(r)(width, i)`, written through `store(r)(i, v)`,
+/// worked on in `work(r)` [n]. Within a row every load comes before the first store, so both may refer to the same
+/// memory, or to its `work`. False where scratch could not be allocated.
+/// @tparam N  the order, or 0 when it is known at run time only
+template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
+bool transform_rows(const row_plan& plan, orientation o, std::size_t begin, std::size_t end, const Load& load,
+                    const Store& store, const Work& work) noexcept {
+  if constexpr (N == 0 || find_order(N).fast_order() == N)
     if (plan.count == 0) {
-      sylvester<N, T, W>(plan.n, work, load, store);
+      sylvester<N, T, W>(plan.n, begin, end, load, store, work);
       return true;
     }
-  if constexpr (N == 0 || fast != N) {
-    const dense_factor_stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
-    const memory_row<T> memory{work};
-    if (N == 0 ? plan.fast < W : fast < W) {
-      if (plan.count == 1) return dense_and_fast<N, T, W>(first, o, plan.n, load, store);
-      return dense_stage<N, T, W>(first, o, plan.n, load, work, first.columns) &&
-             dense_and_fast<N, T, W>(last, o, plan.n, memory, store);
-    }
-    const auto all_stages = [&](T* scratch, std::size_t pitch) noexcept {
-      if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch)) return false;
-      if (plan.count == 2 && !dense_stage<N, T, W>(last, o, plan.n, memory, work, last.columns)) return false;
-      if constexpr (N == 0)
-        fast_blocks<T, W>(plan.fast, plan.n, scratch, first.columns, pitch, store);
-      else if constexpr (fast >= W)
-        fast_blocks<fast, T, W>(plan.n, scratch, first.columns, pitch, store);
-      return true;
-    };
-    if (const std::size_t pitch = first.pitch<T>(); pitch != first.columns && plan.count == 1) {
-      constexpr std::size_t stack_bytes = std::size_t{1} << 18;
-      const auto padded = [&](T* scratch) noexcept { return all_stages(scratch, pitch); };
-      if (with_scratch<T, stack_bytes / sizeof(T)>(first.rows() * pitch, padded)) return true;
-    }
-    return all_stages(work, first.columns);
+  if constexpr (N == 0 || find_order(N).fast_order() != N) {
+    for (std::size_t r = begin; r < end; ++r)
+      if (!dense_row<N, T, W>(plan, o, work(r), load(r), store(r))) return false;
+    return true;
   }
   return false;
 }

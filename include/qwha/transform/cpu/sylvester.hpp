@@ -37,26 +37,28 @@ QWHA_KERNEL_INLINE void butterfly(V& a, V& b, V minus_one) noexcept {
 
 /// Butterflies between registers i and i + H of each 2 H consecutive ones; every other level by multiplication. Spelled
 /// by indices, since compilers stop unrolling loops of this size and would keep the registers in memory.
-template <std::size_t H, class V, std::size_t... I>
+template <std::size_t H, bool Fused, class V, std::size_t... I>
 QWHA_KERNEL_INLINE void butterfly_stage(V* r, V minus_one, std::index_sequence<I...>) noexcept {
-  if constexpr (multiply_levels<V::size> && std::countr_zero(H) % 2 == 1)
+  if constexpr (Fused)
     (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H], minus_one), ...);
   else
     (butterfly(r[I / H * 2 * H + I % H], r[I / H * 2 * H + I % H + H]), ...);
 }
 
-/// Register bits log2 First … log2 End - 1 of R registers, ascending.
-template <std::size_t First, std::size_t End, std::size_t R = End, class V>
-QWHA_KERNEL_INLINE void butterflies(V* r, V minus_one) noexcept {
+/// Register bits log2 First … log2 End - 1 of R registers, ascending; on the levels in the set `Fused` the difference
+/// goes to the multipliers.
+template <std::size_t First, std::size_t End, std::size_t R = End, std::size_t Fused = 0, class V>
+QWHA_KERNEL_INLINE void butterflies(V* r, V minus_one = V()) noexcept {
   if constexpr (First < End) {
-    butterfly_stage<First>(r, minus_one, std::make_index_sequence<R / 2>{});
-    butterflies<2 * First, End, R>(r, minus_one);
+    butterfly_stage<First, (Fused & First) != 0>(r, minus_one, std::make_index_sequence<R / 2>{});
+    butterflies<2 * First, End, R, Fused>(r, minus_one);
   }
 }
-template <std::size_t First, std::size_t End, std::size_t R = End, class V>
-QWHA_KERNEL_INLINE void butterflies(V* r) noexcept {
-  using T = typename V::value_type;
-  butterflies<First, End, R>(r, V::splat(multiply_levels<V::size> ? opaque(T(-1)) : T(-1)));
+
+/// -1 as a factor that the compiler leaves a factor.
+template <class T, std::size_t W>
+QWHA_KERNEL_INLINE vec<T, W> minus_one() noexcept {
+  return vec<T, W>::splat(opaque(T(-1)));
 }
 
 template <std::size_t H, class V, std::size_t... I>
@@ -92,10 +94,11 @@ QWHA_KERNEL_INLINE void store_registers(const V* r, const Store& store, std::siz
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void strided(std::size_t at, std::size_t stride, std::size_t columns, const Load& load,
                                 const Store& store) noexcept {
+  using V = vec<T, W>;
   for (std::size_t c = at; c < at + columns; c += W) {
-    vec<T, W> r[R];
+    V r[R];
     load_registers(r, load, c, stride, std::make_index_sequence<R>{});
-    butterflies<1, R>(r);
+    butterflies<1, R, R, fused_levels<R, W>>(r, minus_one<T, W>());
     store_registers(r, store, c, stride, std::make_index_sequence<R>{});
   }
 }
@@ -119,7 +122,7 @@ QWHA_KERNEL_INLINE void runs(std::size_t at, std::size_t distance, const Load& l
   constexpr std::size_t width = W < G ? W : G, per_run = G / width, count = Rows * per_run;
   vec<T, width> r[count];
   load_runs<per_run>(r, load, at, distance, std::make_index_sequence<Rows>{});
-  butterflies<per_run, count>(r);
+  butterflies<per_run, count, count, per_run * fused_levels<Rows, width>>(r, minus_one<T, width>());
   lane_stages<count>(r);
   butterflies<1, per_run, count>(r);
   store_runs<per_run>(r, store, at, distance, std::make_index_sequence<Rows>{});
@@ -156,6 +159,15 @@ QWHA_KERNEL_INLINE void base_block(T* work, std::size_t at, const Load& load, co
   }
 }
 
+/// Butterflies between registers I and I + 16, each stored at once: no register is left for results.
+template <class V, class Store, std::size_t... I>
+QWHA_KERNEL_INLINE void butterfly_to(const V* r, const Store& store, std::size_t at,
+                                     std::index_sequence<I...>) noexcept {
+  constexpr std::size_t distance = sizeof...(I);
+  ((store(at + I * V::size, r[I] + r[I + distance]), store(at + (I + distance) * V::size, r[I] - r[I + distance])),
+   ...);
+}
+
 /// Two base blocks and the bit between them, all in registers.
 template <class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void double_base_block(std::size_t at, const Load& load, const Store& store) noexcept {
@@ -163,107 +175,145 @@ QWHA_KERNEL_INLINE void double_base_block(std::size_t at, const Load& load, cons
   constexpr auto half = std::make_index_sequence<16>{};
   vec<T, W> r[32];
   load_registers(r, load, at, W, half);
-  butterflies<1, 16>(r);
+  butterflies<1, 16, 16, fused_levels<16, W>>(r, minus_one<T, W>());
   lane_stages<16>(r);
   load_registers(r + 16, load, at + 16 * W, W, half);
-  butterflies<1, 16>(r + 16);
+  butterflies<1, 16, 16, fused_levels<16, W>>(r + 16, minus_one<T, W>());
   lane_stages<16>(r + 16);
-  butterflies<16, 32>(r);
-  store_registers(r, store, at, W, std::make_index_sequence<32>{});
+  butterfly_to(r, store, at, half);
 }
 
-/// One pass of radix R over n numbers from `at`: log2 R bits from bit log2 stride on.
+/// One pass of radix R over n numbers from `at`: log2 R bits from bit log2 Stride on.
+template <std::size_t R, std::size_t Stride, class T, std::size_t W, class Load, class Store>
+QWHA_NO_SANITIZE QWHA_NOINLINE void near_pass(std::size_t at, std::size_t n, Load load, Store store) noexcept {
+  for (std::size_t end = at + n; at < end; at += R * Stride) strided<R, T, W>(at, Stride, Stride, load, store);
+}
+/// The same with a stride known at run time.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE QWHA_NOINLINE void pass(std::size_t at, std::size_t n, std::size_t stride, Load load,
-                                         Store store) noexcept {
-  for (std::size_t end = at + n; at < end; at += R * stride) strided<R, T, W>(at, stride, stride, load, store);
+QWHA_NO_SANITIZE QWHA_NOINLINE void far_pass(std::size_t n, std::size_t stride, Load load, Store store) noexcept {
+  for (std::size_t at = 0; at < n; at += R * stride) strided<R, T, W>(at, stride, stride, load, store);
 }
 template <class T, std::size_t W, class Load, class Store>
-void pass(std::size_t radix, std::size_t at, std::size_t n, std::size_t stride, Load load, Store store) noexcept {
+void far_pass(std::size_t radix, std::size_t n, std::size_t stride, Load load, Store store) noexcept {
   switch (radix) {
-    case 2: return pass<2, T, W>(at, n, stride, load, store);
-    case 4: return pass<4, T, W>(at, n, stride, load, store);
-    case 8: return pass<8, T, W>(at, n, stride, load, store);
-    default:
-      if constexpr (tuning<T, W>.max_radix == 16) return pass<16, T, W>(at, n, stride, load, store);
+    case 2: return far_pass<2, T, W>(n, stride, load, store);
+    case 4: return far_pass<4, T, W>(n, stride, load, store);
+    default: return far_pass<8, T, W>(n, stride, load, store);
   }
 }
 
-/// Passes for the bits from log2 stride up to log2 n - 1 of n numbers from `at`, the last one through `store`.
-template <class T, std::size_t W, class Store>
-QWHA_NO_SANITIZE void passes(T* work, std::size_t at, std::size_t n, std::size_t stride, std::size_t max_radix,
-                             Store store) noexcept {
+/// The base blocks of n numbers from `at`, from `load` to `work`.
+template <bool Double, class T, std::size_t W, class Load>
+QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::size_t n, Load load) noexcept {
+  constexpr std::size_t block = (Double ? 2 : 1) * base_size<T>;
   const memory_row<T> memory{work};
-  for (;;) {
-    const std::size_t radix = next_radix(n / stride, max_radix);
-    if (radix * stride == n) return pass<T, W>(radix, at, n, stride, memory, store);
-    pass<T, W>(radix, at, n, stride, memory, memory);
+  for (std::size_t end = at + n; at < end; at += block) {
+    if constexpr (Double)
+      double_base_block<T, W>(at, load, memory);
+    else
+      base_block<16, T, W>(work, at, load, memory);
+  }
+}
+
+/// The passes for bits log2 Stride … log2 N - 1 of N numbers from `at`, the last one through `store`.
+template <std::size_t N, std::size_t Stride, class T, std::size_t W, class Store>
+QWHA_KERNEL_INLINE void near_passes(T* work, std::size_t at, const Store& store) noexcept {
+  constexpr std::size_t radix = next_radix(N / Stride, tuning<T, W>.max_radix);
+  const memory_row<T> memory{work};
+  if constexpr (radix * Stride == N) {
+    near_pass<radix, Stride, T, W>(at, N, memory, store);
+  } else {
+    near_pass<radix, Stride, T, W>(at, N, memory, memory);
+    near_passes<N, radix * Stride, T, W>(work, at, store);
+  }
+}
+
+/// N numbers from `at`, more than a base block, that stay in the first-level cache.
+template <std::size_t N, class T, std::size_t W, class Load, class Store>
+QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
+  constexpr std::size_t base = base_size<T>;
+  constexpr bool twin = tuning<T, W>.double_base && (N == 2 * base || N == 2 * base * tuning<T, W>.max_radix);
+  if constexpr (twin && N == 2 * base) {
+    double_base_block<T, W>(at, load, store);
+  } else {
+    base_sweep<twin, T, W>(work, at, N, load);
+    near_passes<N, (twin ? 2 : 1) * base, T, W>(work, at, store);
+  }
+}
+
+/// n numbers that do not fit the first-level cache: blocks of `Block` first, then the passes across them.
+template <std::size_t Block, class T, std::size_t W, class Load, class Store>
+QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, const Store& store) noexcept {
+  const memory_row<T> memory{work};
+  for (std::size_t at = 0; at < n; at += Block) cache_block<Block, T, W>(work, at, load, memory);
+  for (std::size_t stride = Block;;) {
+    const std::size_t radix = next_radix(n / stride, tuning<T, W>.far_radix);
+    if (radix * stride == n) return far_pass<T, W>(radix, n, stride, memory, store);
+    far_pass<T, W>(radix, n, stride, memory, memory);
     stride *= radix;
   }
-}
-
-/// n numbers from `at`, more than a base block, that stay in the first-level cache.
-template <class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE void cache_block(T* work, std::size_t at, std::size_t n, Load load, Store store) noexcept {
-  constexpr std::size_t base = base_size<T>, max = tuning<T, W>.max_radix;
-  const memory_row<T> memory{work};
-  if constexpr (tuning<T, W>.double_base) {
-    if (n == 2 * base) return double_base_block<T, W>(at, load, store);
-    if (n == 2 * max * base) {
-      for (std::size_t i = 0; i < n; i += 2 * base) double_base_block<T, W>(at + i, load, memory);
-      return passes<T, W>(work, at, n, 2 * base, max, store);
-    }
-  }
-  for (std::size_t i = 0; i < n; i += base) base_block<16, T, W>(work, at + i, load, memory);
-  passes<T, W>(work, at, n, base, max, store);
-}
-
-/// n numbers, more than a base block: cache blocks first, then the passes across them.
-template <class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE QWHA_NOINLINE void large_sylvester(std::size_t n, T* work, Load load, Store store) noexcept {
-  constexpr std::size_t far = tuning<T, W>.far_radix;
-  std::size_t block = tuning<T, W>.cache_block / sizeof(T);
-  if (n <= 2 * block) return cache_block<T, W>(work, 0, n, load, store);
-  if (n / block == 2 * far) block *= 2;  // one far pass instead of two
-  for (std::size_t at = 0; at < n; at += block) cache_block<T, W>(work, at, block, load, memory_row<T>{work});
-  passes<T, W>(work, 0, n, block, far, store);
 }
 
 /// n numbers, n == N known to the compiler.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store& store) noexcept {
-  constexpr std::size_t L = group_size<T>;
+  constexpr std::size_t L = group_size<T>, block = tuning<T, W>.cache_block / sizeof(T);
   if constexpr (N < L)
     runs<1, N, T, W>(0, 0, load, store);
   else if constexpr (N <= base_size<T>)
     base_block<N / L, T, W>(work, 0, load, store);
+  else if constexpr (N <= 2 * block)
+    cache_block<N, T, W>(work, 0, load, store);
   else
-    large_sylvester<T, W>(N, work, load, store);
+    far_sylvester<(N == 2 * tuning<T, W>.far_radix * block ? 2 * block : block), T, W>(N, work, load, store);
 }
 
-/// The transform of n = 2^k numbers: reads through `load(width, i)`, keeps what lies between in `work` [n], writes
-/// through `store(i, v)`. Each number is loaded and stored once; `load` and `store` may refer to `work` itself.
-/// @tparam N  n, or 0 when it is known at run time only
-template <std::size_t N, class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE void sylvester(std::size_t n, T* work, const Load& load, const Store& store) noexcept {
-  if constexpr (N != 0) {
-    static_sylvester<N, T, W>(work, load, store);
-  } else {
-    switch (n) {
-      case 1: return static_sylvester<1, T, W>(work, load, store);
-      case 2: return static_sylvester<2, T, W>(work, load, store);
-      case 4: return static_sylvester<4, T, W>(work, load, store);
-      case 8: return static_sylvester<8, T, W>(work, load, store);
-      case 16: return static_sylvester<16, T, W>(work, load, store);
-      case 32: return static_sylvester<32, T, W>(work, load, store);
-      case 64: return static_sylvester<64, T, W>(work, load, store);
-      case 128: return static_sylvester<128, T, W>(work, load, store);
-      default: break;
-    }
-    if constexpr (base_size<T> >= 256)
-      if (n == 256) return static_sylvester<256, T, W>(work, load, store);
-    large_sylvester<T, W>(n, work, load, store);
+/// Rows begin … end - 1 of N numbers each.
+template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
+QWHA_NO_SANITIZE QWHA_NOINLINE void static_rows(std::size_t begin, std::size_t end, const Load& load,
+                                                const Store& store, const Work& work) noexcept {
+  for (std::size_t r = begin; r < end; ++r) static_sylvester<N, T, W>(work(r), load(r), store(r));
+}
+
+/// The same for n = 2^(First + K) known at run time, one of those in the sequence.
+template <std::size_t First, class T, std::size_t W, class Load, class Store, class Work, std::size_t... K>
+QWHA_NO_SANITIZE void known_rows(std::size_t n, std::size_t begin, std::size_t end, const Load& load,
+                                 const Store& store, const Work& work, std::index_sequence<K...>) noexcept {
+  using kernel = void (*)(std::size_t, std::size_t, const Load&, const Store&, const Work&) noexcept;
+  static constexpr kernel kernels[] = {static_rows<(std::size_t{1} << (First + K)), T, W, Load, Store, Work>...};
+  kernels[static_cast<std::size_t>(std::countr_zero(n)) - First](begin, end, load, store, work);
+}
+
+/// Rows of n numbers, more than a base block.
+template <class T, std::size_t W, class Load, class Store, class Work>
+QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::size_t end, const Load& load,
+                                      const Store& store, const Work& work) noexcept {
+  constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T), base = std::countr_zero(base_size<T>);
+  if (n <= 2 * block)
+    return known_rows<base + 1, T, W>(n, begin, end, load, store, work,
+                                      std::make_index_sequence<std::countr_zero(block) + 1 - base>{});
+  for (std::size_t r = begin; r < end; ++r) {
+    if (n / block == 2 * tuning<T, W>.far_radix)  // one far pass instead of two
+      far_sylvester<2 * block, T, W>(n, work(r), load(r), store(r));
+    else
+      far_sylvester<block, T, W>(n, work(r), load(r), store(r));
   }
+}
+
+/// The transform of rows begin … end - 1, n = 2^k numbers each: row r is read through `load(r)(width, i)`, kept in
+/// `work(r)` [n] between, and written through `store(r)(i, v)`. Each number is loaded and stored once; both may refer to
+/// the row's `work` itself.
+/// @tparam N  n, or 0 when it is known at run time only
+template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
+QWHA_NO_SANITIZE void sylvester(std::size_t n, std::size_t begin, std::size_t end, const Load& load, const Store& store,
+                                const Work& work) noexcept {
+  if constexpr (N != 0)
+    static_rows<N, T, W>(begin, end, load, store, work);
+  else if (n <= base_size<T>)
+    known_rows<0, T, W>(n, begin, end, load, store, work,
+                        std::make_index_sequence<std::countr_zero(base_size<T>) + 1>{});
+  else
+    large_sylvester<T, W>(n, begin, end, load, store, work);
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail

@@ -15,9 +15,17 @@ inline constexpr std::size_t group_size = 64 / sizeof(T);
 template <class T>
 inline constexpr std::size_t base_size = 16 * group_size<T>;
 
-/// Whether every other level of butterflies subtracts by fused multiplication, W lanes at a time.
+/// Whether subtracting by fused multiplication pays, W lanes at a time: it goes to pipes of their own.
 template <std::size_t W>
 inline constexpr bool multiply_levels = W > 1 && (QWHA_HAS_AVX2 != 0 || QWHA_HAS_NEON != 0);
+
+/// The levels of a radix-R pass that do, as the sum of their distances. Stores take turns with the multipliers, so the
+/// fewer levels share a store, the fewer multiply.
+template <std::size_t R, std::size_t W>
+inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
+                                            : R == 16           ? 2 | 8
+                                            : R == 8            ? 2
+                                                                : 0;
 
 struct cpu_tuning {
   std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
