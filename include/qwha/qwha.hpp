@@ -10,6 +10,7 @@
 #include <qwha/fit/coordinate_descent.hpp>
 #include <qwha/fit/dot.hpp>
 #include <qwha/fit/eigen.hpp>
+#include <qwha/fit/exchange.hpp>
 #include <qwha/fit/gptq.hpp>
 #include <qwha/fit/gptq_factor.hpp>
 #include <qwha/fit/initialize.hpp>
@@ -21,5 +22,6 @@
 #include <qwha/fit/second_moment.hpp>
 #include <qwha/fit/selection.hpp>
 #include <qwha/fit/single_thread.hpp>
+#include <qwha/fit/spectral_correlation.hpp>
 #include <qwha/fit/spectral_moment.hpp>
 #include <qwha/fit/spectral_problem.hpp>

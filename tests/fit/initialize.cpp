@@ -209,6 +209,74 @@ TEST_CASE("equal scores go to the lowest column") {
   CHECK(chosen == std::vector<std::uint32_t>{0, 1, 2, 4});
 }
 
+TEST_CASE("partial selection agrees with a full sort, ties, signs and zeros included") {
+  const qwha::counter_random random(77);
+  for (const std::size_t n : {1u, 2u, 7u, 64u, 501u})
+    for (const std::uint32_t levels : {1u, 3u, 1000000u}) {
+      std::vector<double> score(n);
+      std::vector<float> value(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        score[i] = (random.below(levels, i) - 0.5 * levels) * 1e-3;
+        if (random.below(8, 1000 + i) == 0) score[i] = i % 2 == 0 ? 0.0 : -0.0;
+        value[i] = static_cast<float>(score[i]);
+      }
+      const auto sorted = [n](const auto& key) {
+        std::vector<std::uint32_t> order(n);
+        std::iota(order.begin(), order.end(), 0u);
+        std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return key(a) > key(b); });
+        return order;
+      };
+      for (const std::size_t k : {std::size_t{0}, std::size_t{1}, n / 3, n - 1, n}) {
+        INFO("n " << n << ", levels " << levels << ", k " << k);
+        std::vector<std::uint32_t> chosen(k), expected = sorted([&](auto i) { return score[i]; });
+        qwha::select_largest(score, chosen);
+        expected.resize(k);
+        std::sort(expected.begin(), expected.end());
+        CHECK(chosen == expected);
+        expected = sorted([&](auto i) { return std::abs(value[i]); });
+        qwha::select_largest_magnitude(value, chosen);
+        expected.resize(k);
+        std::sort(expected.begin(), expected.end());
+        CHECK(chosen == expected);
+      }
+    }
+}
+
+TEST_CASE("the small Cholesky solves its system at every order, and refuses what is singular") {
+  qwha::detail::cholesky<> factor;  // reused, as in the loops
+  qwha::detail::bordered_columns a;
+  const qwha::counter_random random(78);
+  for (const std::size_t n : {1u, 2u, 3u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 33u, 64u, 100u, 127u, 5u, 128u, 130u, 200u}) {
+    INFO("n " << n);
+    // A = V Vᵀ + I with V [n, n] in (-1, 1): condition below 1 + n².
+    std::vector<double> v(n * n), full(n * n), b(n), x(n);
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] = 2 * random.uniform(i) - 1;
+    a.resize(n);
+    for (std::size_t j = 0; j < n; ++j) {
+      b[j] = 2 * random.uniform(100000 + j) - 1;
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t k = 0; k < n; ++k) full[i * n + j] += v[i * n + k] * v[j * n + k];
+      for (std::size_t i = j; i < n; ++i) a.column(j)[i] = full[i * n + j];
+      a.column(j)[n] = b[j];
+      a.clear_padding(j);
+    }
+    REQUIRE(factor.factorise(a, 1.0));
+    factor.solve(x);
+    double worst = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      double residual = x[i] - b[i];
+      for (std::size_t j = 0; j < n; ++j) residual += full[i * n + j] * x[j];
+      worst = std::max(worst, std::abs(residual));
+    }
+    // Backward stable: |residual| <= c n eps (|L| |Lᵀ| |x|), whose entries are at most n + 1 times n, |x| <= sqrt(n).
+    CHECK(worst <= 4e-16 * static_cast<double>(n + 1) * static_cast<double>(n) * std::sqrt(static_cast<double>(n)));
+    if (n == 1) continue;
+    for (std::size_t j = 0; j < n; ++j)  // rank one
+      for (std::size_t i = j; i < n; ++i) a.column(j)[i] = v[i] * v[j];
+    CHECK_FALSE(factor.factorise(a, 0.0));
+  }
+}
+
 TEST_CASE("the same bits for any executor, and for a shared problem") {
   const oracle::layer l = oracle::make_layer(8, 300, 192, 260);  // two slabs of rows, two tiles of columns
   const qwha::second_moment s = l.moment();

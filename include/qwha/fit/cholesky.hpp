@@ -22,10 +22,10 @@ namespace qwha::inline QWHA_ISA::detail {
 /// Columns that the factorisation takes at once; rows come in multiples of it.
 inline constexpr std::size_t factor_panel = std::max<std::size_t>(double_lanes, 4);
 
-/// Grows to `size` elements that start at zero; what it held is lost where it grows.
+/// At least `size` elements, with room to spare where it grows; what it held is then lost and all are zero.
 template <class T>
 void ensure_size(aligned_buffer<T>& buffer, std::size_t size) {
-  if (buffer.size() < size) buffer = aligned_buffer<T>(size, T{});
+  if (buffer.size() < size) buffer = aligned_buffer<T>(size + size / 4, T{});
 }
 
 /// A symmetric matrix of order n with one more row, the right-hand side: column j holds a_ij for i = j … n - 1, then

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,10 +22,12 @@
 #include <qwha/base/float16.hpp>
 #include <qwha/base/rows_view.hpp>
 #include <qwha/fit/ada_alloc.hpp>
+#include <qwha/fit/exchange.hpp>
 #include <qwha/fit/pursuit.hpp>
 #include <qwha/fit/refine.hpp>
 #include <qwha/fit/second_moment.hpp>
 #include <qwha/fit/selection.hpp>
+#include <qwha/fit/spectral_correlation.hpp>
 #include <qwha/fit/spectral_problem.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 
@@ -85,8 +88,13 @@ inline constexpr std::size_t fit_grain = 16;
 template <class Transform>
 class row_selector {
  public:
-  row_selector(const spectral_problem<Transform>& problem, const fit_options& options)
-      : problem_(problem), options_(options), scores_(problem.cols()) {}
+  /// @param gram  for selection::pursuit, else null
+  row_selector(const spectral_problem<Transform>& problem, const fit_options& options, const spectral_correlation* gram)
+      : problem_(problem), options_(options), scores_(problem.cols()) {
+    if (gram == nullptr) return;
+    pursuit_.emplace(*gram);
+    exchange_.emplace(*gram);
+  }
 
   void select(std::size_t r, std::span<std::uint32_t> chosen) {
     const row_objective row = problem_.objective(r, options_.damping);
@@ -123,8 +131,8 @@ class row_selector {
 
   /// Greedy choices can be misled: the paper's support is tried too, and the better one kept.
   void pursue(const row_objective& row, std::span<std::uint32_t> chosen) {
-    pursuit_.select(row, chosen);
-    exchange(row, chosen, solver_, options_.exchange_rounds);
+    pursuit_->select(row, chosen);
+    exchange_->improve(row, chosen, solver_, options_.exchange_rounds);
     const double found = refine_row(row, chosen, solver_).squared_error;
     pursued_.assign(chosen.begin(), chosen.end());
     select_largest_magnitude(row.spectrum, chosen);
@@ -136,7 +144,8 @@ class row_selector {
   const fit_options& options_;
   std::vector<double> scores_;
   std::vector<std::uint32_t> pursued_;
-  orthogonal_pursuit<> pursuit_;
+  std::optional<orthogonal_pursuit<>> pursuit_;
+  std::optional<support_exchange<>> exchange_;
   support_solver<> solver_;
 };
 
@@ -157,7 +166,7 @@ T stored(double value, std::size_t row) {
 
 /// Positions of the non-zeros within the rows' budgets.
 /// @param budgets  one a row, each at most `in`
-/// @par Cost  pursuit: in p_i² / 2 a row; the others: O(in) a row
+/// @par Cost  pursuit: in p_i² / 2 a row, and 4 in² bytes; the others: O(in) a row
 template <class Transform>
 sparse_support select(const spectral_problem<Transform>& problem, std::span<const std::uint32_t> budgets,
                       const fit_options& options, const executor& where = default_executor()) {
@@ -169,8 +178,10 @@ sparse_support select(const spectral_problem<Transform>& problem, std::span<cons
       throw value_error("select: the budget of row " + std::to_string(r) +
                         " exceeds in = " + std::to_string(problem.cols()));
   sparse_support support(budgets, problem.cols());
+  std::optional<spectral_correlation> gram;
+  if (options.selection == selection::pursuit) gram.emplace(problem.correlation(options.damping, where));
   parallel_for(where, problem.rows(), detail::fit_grain, [&](std::size_t begin, std::size_t end) {
-    detail::row_selector<Transform> selector(problem, options);
+    detail::row_selector<Transform> selector(problem, options, gram ? &*gram : nullptr);
     for (std::size_t r = begin; r < end; ++r)
       if (budgets[r] != 0) selector.select(r, support.row(r));
   });

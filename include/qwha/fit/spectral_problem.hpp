@@ -21,6 +21,7 @@
 #include <qwha/fit/eigen.hpp>
 #include <qwha/fit/row_objective.hpp>
 #include <qwha/fit/single_thread.hpp>
+#include <qwha/fit/spectral_correlation.hpp>
 #include <qwha/fit/spectral_moment.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 #include <qwha/transform/wht.hpp>
@@ -85,6 +86,11 @@ class spectral_problem {
             {error_spectrum().row(row), cols()},
             moment_->values(),
             damping * moment_->mean_diagonal()};
+  }
+
+  /// The moment as pursuit reads it. @param damping  as for `objective`
+  spectral_correlation correlation(double damping, const executor& where = default_executor()) const {
+    return spectral_correlation(moment_->values(), damping * moment_->mean_diagonal(), where);
   }
 
   /// Row of W0 Tᵀ, the transformed pre-trained weight: what SSH looks at.
