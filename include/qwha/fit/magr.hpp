@@ -21,7 +21,8 @@
 
 namespace qwha {
 
-/// Defaults: the paper's, for one penalty per row. With one per group of 64 or so it takes alpha = 1e-5.
+/// Defaults: the paper's, for one penalty per row. With one per group of 64 or so it takes alpha = 1e-5. On grids that
+/// are searched for least squared error anyway, 1e-4 did better than the paper's 1e-3 (Gemma 3 270M, 2 bit).
 struct magr_options {
   double alpha = 1e-3;           ///< weight of the l-infinity norm, against X with largest singular value 1
   std::size_t group = 0;         ///< columns that share a norm; 0: the whole row

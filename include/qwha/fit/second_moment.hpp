@@ -48,7 +48,7 @@ class second_moment {
 
   /// Adds a batch of activations.
   /// @param x  [tokens, in]; a token a row
-  /// @par Cost     tokens * in² / 2 fused multiply-adds; 64 KiB of scratch per thread
+  /// @par Cost     tokens * in² / 2 fused multiply-adds; 324 KiB of scratch per thread
   /// @par Numerics products in float over runs of 256 tokens, their sums in double: relative to sqrt(S_ii S_jj) an
   /// error
   ///               below 256 * 2^-24, typically 1e-6. Same bits for any number of threads; another division into
@@ -107,7 +107,7 @@ class second_moment {
   }
 
  private:
-  static constexpr std::size_t tile = 128;  // of S: 128 KiB of double stay in a core's cache while the tokens pass
+  static constexpr std::size_t tile = 288;  // of S: large against what packing costs, multiple of Eigen's 48 rows
   static constexpr std::size_t run = 256;   // tokens summed in float
 
   static std::size_t checked_size(std::size_t in) {
@@ -157,14 +157,20 @@ class second_moment {
 
     sums_map lower(values_.data() + row * in_ + col, rows, cols, Eigen::OuterStride<>(index(in_)));
     float_matrix product(rows, cols);
+    if (row == col) product.setZero();  // its upper triangle stays so
     for (std::size_t first = 0; first < x.rows; first += run) {
       const auto count = index(std::min(run, x.rows - first));
       const Eigen::OuterStride<> stride(index(x.stride));
       const tokens_map left(x.row(first) + row, count, rows, stride), right(x.row(first) + col, count, cols, stride);
-      product.noalias() = left.transpose() * right;
+      if (row == col) {
+        product.template triangularView<Eigen::Lower>().setZero();
+        product.template selfadjointView<Eigen::Lower>().rankUpdate(left.transpose());
+      } else {
+        product.noalias() = left.transpose() * right;
+      }
       lower += product.template cast<double>();
     }
-    if (row == col) {  // the product rounds (i, j) and (j, i) alike or not: one triangle decides
+    if (row == col) {
       for (Eigen::Index i = 0; i < rows; ++i)
         for (Eigen::Index j = i + 1; j < cols; ++j) lower(i, j) = lower(j, i);
     } else {
