@@ -8,7 +8,10 @@
 
 #include <qwha/base/finite.hpp>
 #include <qwha/quant/affine.hpp>
+#include <qwha/quant/double_quantized.hpp>
+#include <qwha/quant/fp4.hpp>
 #include <qwha/quant/gguf_blocks.hpp>
+#include <qwha/quant/int8_per_channel.hpp>
 #include <qwha/quant/mxfp4.hpp>
 #include <qwha/quant/nf4.hpp>
 #include <qwha/quant/nvfp4.hpp>
@@ -22,37 +25,58 @@ using namespace qwha::test;
 
 namespace {
 
+/// The weight that the code of x stands for at place i of a group.
 template <class Q>
-double squared_error(std::span<const float> w, const typename Q::group& g) {
+float nearest(const typename Q::group& g, std::size_t i, float x) {
+  return Q::value(group_part<Q>(g, i), Q::code(group_part<Q>(g, i), x));
+}
+
+template <class Q>
+double squared_error(std::span<const float> w, const typename Q::group& g, std::span<const float> importance = {}) {
   double total = 0;
-  for (const float x : w) {
-    const double d = static_cast<double>(x) - static_cast<double>(Q::value(g, Q::code(g, x)));
-    total += d * d;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    const double d = static_cast<double>(w[i]) - static_cast<double>(nearest<Q>(g, i, w[i]));
+    total += (importance.empty() ? 1.0 : static_cast<double>(importance[i])) * d * d;
   }
   return total;
 }
 
+/// Parameters of a matrix whose second row is a block `w`, and whose first is half of it, as that block sees them.
 template <class Q>
-typename Q::matrix_parameters prepare(const std::vector<float>& w) {
-  return Q::prepare(rows_view<const float>(w.data(), 1, w.size()));
-}
+class prepared {
+ public:
+  explicit prepared(std::vector<float> w) {
+    std::vector<float> rows(w.size());
+    for (std::size_t i = 0; i < w.size(); ++i) rows[i] = w[i] / 2;
+    rows.insert(rows.end(), w.begin(), w.end());
+    matrix_ = Q::prepare(rows_view<const float>(rows.data(), 2, w.size()));
+  }
+  decltype(auto) local() const { return local_parameters<Q>(matrix_, {1, 0, 1}); }
+
+ private:
+  typename Q::matrix_parameters matrix_;
+};
 
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof(float)) == 0; }
 
 }  // namespace
 
-#define ALL_GROUP_QUANTIZERS                                                                                           \
+// Formats that search for their groups' parameters; the others find them in those of the matrix.
+#define SEARCHING_QUANTIZERS                                                                                           \
   (affine<2, 64>), (affine<3, 64>), (affine<4, 64>), (affine<8, 64>), (affine<2, 4>), (affine<3, 8>), (affine<4, 10>), \
       (affine<3, 64, zero_point::symmetric>), (affine<4, 128, zero_point::symmetric>),                                 \
       (affine<4, 32, zero_point::asymmetric, float>), (affine<4, 32, zero_point::asymmetric, bfloat16>), nf4<>,        \
-      nf4<32>, mxfp4, nvfp4, q4_0, q4_1, q5_0, q5_1, q8_0
+      nf4<32>, fp4<>, double_quantized<nf4<>>, double_quantized<fp4<32>>, mxfp4, nvfp4, q4_0, q4_1, q5_0, q5_1, q8_0,  \
+      q4_k
+#define ALL_GROUP_QUANTIZERS SEARCHING_QUANTIZERS, int8_per_channel
 
 TEMPLATE_TEST_CASE("pack and unpack are inverse, and decode gives value(g, code)", "", ALL_GROUP_QUANTIZERS) {
   using Q = TestType;
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
     INFO(Q::name() << ", seed " << seed);
     const auto w = normal_weights(Q::block_size, seed, std::ldexp(1.0, static_cast<int>(seed % 7) - 5));
-    const auto matrix = prepare<Q>(w);
+    const prepared<Q> parameters(w);
+    decltype(auto) matrix = parameters.local();
     const auto g = Q::fit_group(w, matrix, seed % 2 == 0 ? grid_search::min_max : grid_search::mse);
     const counter_random random(seed);
     std::vector<std::uint8_t> codes(Q::block_size), back(Q::block_size);
@@ -71,8 +95,8 @@ TEMPLATE_TEST_CASE("pack and unpack are inverse, and decode gives value(g, code)
     std::vector<float> out(Q::block_size + 1, 123.0f);
     Q::decode(code_plane.data() + 1, parameter_plane.data() + 1, matrix, out.data());
     for (std::size_t i = 0; i < Q::block_size; ++i) {
-      REQUIRE(same_bits(out[i], Q::value(g, codes[i])));
-      REQUIRE(same_bits(out[i], Q::value(h, codes[i])));
+      REQUIRE(same_bits(out[i], Q::value(group_part<Q>(g, i), codes[i])));
+      REQUIRE(same_bits(out[i], Q::value(group_part<Q>(h, i), codes[i])));
     }
     CHECK(out.back() == 123.0f);
   }
@@ -83,12 +107,14 @@ TEMPLATE_TEST_CASE("code is the nearest of all levels", "", ALL_GROUP_QUANTIZERS
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     INFO(Q::name() << ", seed " << seed);
     const auto w = normal_weights(Q::block_size, seed);
-    const auto g = Q::fit_group(w, prepare<Q>(w), grid_search::min_max);
-    for (const float x : w) {
-      const std::uint8_t code = Q::code(g, x);
+    const auto g = Q::fit_group(w, prepared<Q>(w).local(), grid_search::min_max);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const float x = w[i];
+      const auto& part = group_part<Q>(g, i);
+      const std::uint8_t code = Q::code(part, x);
       REQUIRE(code < Q::levels);
       const auto distance = [&](std::size_t c) {
-        return std::abs(static_cast<double>(x) - static_cast<double>(Q::value(g, static_cast<std::uint8_t>(c))));
+        return std::abs(static_cast<double>(x) - static_cast<double>(Q::value(part, static_cast<std::uint8_t>(c))));
       };
       double least = distance(0);
       for (std::size_t c = 1; c < Q::levels; ++c) least = std::min(least, distance(c));
@@ -97,7 +123,7 @@ TEMPLATE_TEST_CASE("code is the nearest of all levels", "", ALL_GROUP_QUANTIZERS
   }
 }
 
-TEMPLATE_TEST_CASE("the mse search is never worse than min-max", "", ALL_GROUP_QUANTIZERS) {
+TEMPLATE_TEST_CASE("the mse search is never worse than min-max", "", SEARCHING_QUANTIZERS) {
   using Q = TestType;
   double all_wide = 0, all_best = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
@@ -106,7 +132,8 @@ TEMPLATE_TEST_CASE("the mse search is never worse than min-max", "", ALL_GROUP_Q
     if (seed % 5 == 4) w[0] *= 10;
     const std::size_t count = seed % 4 == 3 ? (Q::block_size + 1) / 2 : Q::block_size;  // the end of a row
     const std::span<const float> group(w.data(), count);
-    const auto matrix = prepare<Q>(w);
+    const prepared<Q> parameters(w);
+    decltype(auto) matrix = parameters.local();
     const double wide = squared_error<Q>(group, Q::fit_group(group, matrix, grid_search::min_max));
     const double best = squared_error<Q>(group, Q::fit_group(group, matrix, grid_search::mse));
     CHECK(best <= wide * (1 + 1e-12));
@@ -117,29 +144,25 @@ TEMPLATE_TEST_CASE("the mse search is never worse than min-max", "", ALL_GROUP_Q
 }
 
 TEMPLATE_TEST_CASE("equal importances change nothing; the weighted error is never worse either", "",
-                   ALL_GROUP_QUANTIZERS) {
+                   SEARCHING_QUANTIZERS) {
   using Q = TestType;
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     INFO(Q::name() << ", seed " << seed);
     const auto w = normal_weights(Q::block_size, seed);
-    const auto matrix = prepare<Q>(w);
+    const prepared<Q> parameters(w);
+    decltype(auto) matrix = parameters.local();
     const std::vector<float> equal(w.size(), 1.0f);
     const auto plain = Q::fit_group(w, matrix, grid_search::mse),
                same = Q::fit_group(w, equal, matrix, grid_search::mse);
     for (std::size_t c = 0; c < Q::levels; ++c)
-      REQUIRE(same_bits(Q::value(plain, static_cast<std::uint8_t>(c)), Q::value(same, static_cast<std::uint8_t>(c))));
+      for (std::size_t i = 0; i < Q::block_size; ++i)
+        REQUIRE(same_bits(Q::value(group_part<Q>(plain, i), static_cast<std::uint8_t>(c)),
+                          Q::value(group_part<Q>(same, i), static_cast<std::uint8_t>(c))));
 
     const counter_random random(seed);
     std::vector<float> importance(w.size());
     for (std::size_t i = 0; i < w.size(); ++i) importance[i] = static_cast<float>(std::exp(6 * random.uniform(i)));
-    const auto error = [&](const auto& g) {
-      double total = 0;
-      for (std::size_t i = 0; i < w.size(); ++i) {
-        const double d = static_cast<double>(w[i]) - static_cast<double>(Q::value(g, Q::code(g, w[i])));
-        total += static_cast<double>(importance[i]) * d * d;
-      }
-      return total;
-    };
+    const auto error = [&](const auto& g) { return squared_error<Q>(w, g, importance); };
     const auto weighed = Q::fit_group(w, importance, matrix, grid_search::mse);
     CHECK(error(weighed) <= error(Q::fit_group(w, importance, matrix, grid_search::min_max)) * (1 + 1e-12));
   }
@@ -166,11 +189,28 @@ TEMPLATE_TEST_CASE("zeros stay zeros and extremes stay finite", "", ALL_GROUP_QU
 }
 
 TEST_CASE("every format has a name of its own") {
-  const std::set<std::string> names = {
-      affine<2, 64>::name(), affine<3, 64>::name(), affine<4, 64>::name(), affine<4, 64, zero_point::symmetric>::name(),
-      nf4<>::name(),         nf4<32>::name(),       mxfp4::name(),         nvfp4::name(),
-      q4_0::name(),          q4_1::name(),          q5_0::name(),          q5_1::name(),
-      q8_0::name(),          q2_k::name(),          q3_k::name(),          q4_k::name(),
-      q5_k::name(),          q6_k::name()};
-  CHECK(names.size() == 18);
+  const std::set<std::string> names = {affine<2, 64>::name(),
+                                       affine<3, 64>::name(),
+                                       affine<4, 64>::name(),
+                                       affine<4, 64, zero_point::symmetric>::name(),
+                                       nf4<>::name(),
+                                       nf4<32>::name(),
+                                       mxfp4::name(),
+                                       nvfp4::name(),
+                                       q4_0::name(),
+                                       q4_1::name(),
+                                       q5_0::name(),
+                                       q5_1::name(),
+                                       q8_0::name(),
+                                       q2_k::name(),
+                                       q3_k::name(),
+                                       q4_k::name(),
+                                       q5_k::name(),
+                                       q6_k::name(),
+                                       fp4<>::name(),
+                                       fp4<32>::name(),
+                                       double_quantized<nf4<>>::name(),
+                                       double_quantized<fp4<>>::name(),
+                                       int8_per_channel::name()};
+  CHECK(names.size() == 23);
 }

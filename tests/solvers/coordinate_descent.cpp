@@ -4,7 +4,13 @@
 
 #include <qwha/fit/coordinate_descent.hpp>
 #include <qwha/quant/affine.hpp>
+#include <qwha/quant/double_quantized.hpp>
+#include <qwha/quant/fp4.hpp>
+#include <qwha/quant/gguf_blocks.hpp>
+#include <qwha/quant/int8_per_channel.hpp>
+#include <qwha/quant/mxfp4.hpp>
 #include <qwha/quant/nf4.hpp>
+#include <qwha/quant/nvfp4.hpp>
 #include <qwha/quant/quantize.hpp>
 
 #include "catch.hpp"
@@ -47,11 +53,33 @@ TEMPLATE_TEST_CASE("coordinate descent never raises the error", "", (affine<2, 3
   }
 }
 
-TEST_CASE("coordinate descent on a format without free scales") {
-  never_raises<nf4<>>(20, 128, 300, 3, {});
+TEST_CASE("coordinate descent on a format without scales of groups") {
+  never_raises<int8_per_channel>(20, 128, 300, 3, {});
   const matrix w = random_matrix(2, 64, 4);
   const second_moment s = moment_of(correlated_tokens(100, 64, 5));
-  REQUIRE_THROWS_AS(coordinate_descent(w.view(), s, quantize<nf4<>>(w.view()), {.scales = true}), value_error);
+  const auto q = quantize<int8_per_channel>(w.view());
+  REQUIRE_THROWS_AS(coordinate_descent(w.view(), s, q, {.scales = true}), value_error);
+}
+
+TEMPLATE_TEST_CASE("scales of every format that has them are refitted once codes are fixed", "", (affine<3, 64>), nf4<>,
+                   double_quantized<fp4<>>, mxfp4, nvfp4, q4_0, q4_k) {
+  using Q = TestType;
+  const matrix w = random_matrix(20, 300, 13);
+  const second_moment s = moment_of(correlated_tokens(900, 300, 14));
+  const auto q = quantize<Q>(w.view());
+  const auto refitted = coordinate_descent(w.view(), s, q, {.passes = 2, .codes = false, .scales = true});
+  CHECK(loss(w, dequantized(refitted), s) < loss(w, dequantized(q), s));
+  std::vector<std::uint8_t> before(Q::block_size), after(Q::block_size);
+  for (std::size_t r = 0; r < w.rows; ++r)
+    for (std::size_t g = 0; g < q.blocks_per_row(); ++g) {
+      const auto unpack = [&](const quantized_matrix<Q>& m, std::vector<std::uint8_t>& codes) {
+        Q::unpack(m.codes(r) + g * Q::code_bytes, m.parameters(r) + g * Q::parameter_bytes, m.local(r, g),
+                  codes.data());
+      };
+      unpack(q, before);
+      unpack(refitted, after);
+      REQUIRE(before == after);
+    }
 }
 
 TEST_CASE("after enough passes no single code can be better") {

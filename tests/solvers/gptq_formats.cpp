@@ -2,7 +2,10 @@
 // GPTQ works with every format whose weights can be chosen one at a time, and beats rounding to nearest on all of them.
 #include <qwha/fit/gptq.hpp>
 #include <qwha/quant/affine.hpp>
-#include <qwha/quant/gguf_uniform.hpp>
+#include <qwha/quant/double_quantized.hpp>
+#include <qwha/quant/fp4.hpp>
+#include <qwha/quant/gguf_blocks.hpp>
+#include <qwha/quant/int8_per_channel.hpp>
 #include <qwha/quant/mxfp4.hpp>
 #include <qwha/quant/nf4.hpp>
 #include <qwha/quant/nvfp4.hpp>
@@ -14,7 +17,8 @@
 using namespace qwha;
 using namespace solvers_test;
 
-TEMPLATE_TEST_CASE("gptq lowers the output error of every format", "", (affine<2, 64>), nf4<>, mxfp4, nvfp4, q4_0) {
+TEMPLATE_TEST_CASE("gptq lowers the output error of every format", "", (affine<2, 64>), nf4<>, double_quantized<fp4<>>,
+                   mxfp4, nvfp4, q4_0, q4_k, int8_per_channel) {
   using Q = TestType;
   const std::size_t in = 32 * 6;
   for (const std::uint64_t seed : {1u, 2u}) {

@@ -24,7 +24,8 @@ void decode_blocks(const quantized_matrix<Q>& base, std::size_t row, std::size_t
   const std::byte* codes = base.codes(row) + first * Q::code_bytes;
   const std::byte* parameters = base.parameters(row) + first * Q::parameter_bytes;
   for (std::size_t b = 0; b < count; ++b)
-    Q::decode(codes + b * Q::code_bytes, parameters + b * Q::parameter_bytes, base.matrix(), out + b * Q::block_size);
+    Q::decode(codes + b * Q::code_bytes, parameters + b * Q::parameter_bytes, base.local(row, first + b),
+              out + b * Q::block_size);
 }
 
 /// w_row · x, decoded a piece at a time into L1: long enough that its stores are done when it is read. x holds cols()

@@ -4,7 +4,6 @@
 /// Codes and scales improved one at a time against the second moment, after any solver.
 
 #include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -18,7 +17,6 @@
 #include <qwha/fit/eigen.hpp>
 #include <qwha/fit/row_tile.hpp>
 #include <qwha/fit/second_moment.hpp>
-#include <qwha/quant/affine.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 #include <qwha/quant/quantizer.hpp>
 
@@ -29,10 +27,6 @@ struct descent_options {
   bool codes = true;       ///< in a group, each code moves to the level nearest its best value, all else fixed
   bool scales = false;     ///< before that, the group's scale moves to that of least squares, rounded as it is stored
 };
-
-/// Formats whose scale is free: all affine ones.
-template <class Q>
-concept scale_quantizer = group_quantizer<Q> && std::same_as<typename Q::group, affine_group>;
 
 }  // namespace qwha
 
@@ -45,6 +39,7 @@ class descent_tile {
  public:
   descent_tile(rows_view<const float> w, const quantized_matrix<Q>& q, std::size_t first)
       : q_(q),
+        first_(first),
         rows_(w.rows),
         cols_(w.cols),
         groups_(q.blocks_per_row()),
@@ -54,10 +49,10 @@ class descent_tile {
     for (std::size_t r = 0; r < rows_; ++r)
       for (std::size_t g = 0; g < groups_; ++g) {
         grid(g, r) = Q::unpack(q.codes(first + r) + g * Q::code_bytes, q.parameters(first + r) + g * Q::parameter_bytes,
-                               q.matrix(), codes(g, r));
+                               q.local(first + r, g), codes(g, r));
         for (std::size_t j = 0; j < group_size(g); ++j)
           errors_(index(r), index(g * Q::block_size + j)) =
-              static_cast<double>(w(r, g * Q::block_size + j)) - value(g, r, codes(g, r)[j]);
+              static_cast<double>(w(r, g * Q::block_size + j)) - value(grid(g, r), j, codes(g, r)[j]);
       }
   }
 
@@ -73,11 +68,11 @@ class descent_tile {
     }
   }
 
-  void store(quantized_matrix<Q>& q, std::size_t first) {
+  void store(quantized_matrix<Q>& q) {
     for (std::size_t r = 0; r < rows_; ++r)
       for (std::size_t g = 0; g < groups_; ++g)
-        Q::pack(grid(g, r), codes(g, r), q.writable_codes(first + r) + g * Q::code_bytes,
-                q.writable_parameters(first + r) + g * Q::parameter_bytes);
+        Q::pack(grid(g, r), codes(g, r), q.writable_codes(first_ + r) + g * Q::code_bytes,
+                q.writable_parameters(first_ + r) + g * Q::parameter_bytes);
   }
 
  private:
@@ -87,8 +82,9 @@ class descent_tile {
   }
   typename Q::group& grid(std::size_t g, std::size_t r) noexcept { return grids_[g * tile_rows + r]; }
   std::uint8_t* codes(std::size_t g, std::size_t r) noexcept { return &codes_[(r * groups_ + g) * Q::block_size]; }
-  double value(std::size_t g, std::size_t r, std::uint8_t code) noexcept {
-    return static_cast<double>(Q::value(grid(g, r), code));
+  /// Weight j of a group.
+  static double value(const typename Q::group& g, std::size_t j, std::uint8_t code) noexcept {
+    return static_cast<double>(Q::value(group_part<Q>(g, j), code));
   }
   /// A move that changes the error by this much must not be rounding: `scale` is the size of its parts.
   static bool lowers(double change, double scale) noexcept { return change < -1e-9 * scale; }
@@ -104,9 +100,9 @@ class descent_tile {
       for (std::size_t r = 0; r < rows_; ++r) {
         moves(index(r)) = 0;
         std::uint8_t& code = codes(g, r)[j];
-        const double now = value(g, r, code), slope = slopes(index(r), index(j));
-        const std::uint8_t better = Q::code(grid(g, r), static_cast<float>(now + slope / curvature));
-        const double move = now - value(g, r, better), quadratic = move * move * curvature;
+        const double now = value(grid(g, r), j, code), slope = slopes(index(r), index(j));
+        const std::uint8_t better = Q::code(group_part<Q>(grid(g, r), j), static_cast<float>(now + slope / curvature));
+        const double move = now - value(grid(g, r), j, better), quadratic = move * move * curvature;
         if (!lowers(2 * move * slope + quadratic, quadratic)) continue;
         code = better;
         moves(index(r)) = move;
@@ -119,46 +115,31 @@ class descent_tile {
     }
   }
 
-  /// With u = code - zero, moving the scale by t changes the group's errors by -t u: least error at
-  /// t = (E S)·u / (u S uᵀ).
+  /// With v the levels of a group, scaling them by t changes its errors by (1 - t) v: least error at
+  /// t = 1 + (E S)·v / (v S vᵀ).
   template <class Block>
   void move_scales(std::size_t g, const Block& s, column_tile<double>& slopes) {
     const std::size_t size = group_size(g);
     column_tile<double> moves = column_tile<double>::Zero(tile_rows, slopes.cols());
-    Eigen::VectorXd steps(slopes.cols()), move(slopes.cols());
+    Eigen::VectorXd levels(slopes.cols()), move(slopes.cols());
     for (std::size_t r = 0; r < rows_; ++r) {
-      const affine_group now = grid(g, r);
-      for (std::size_t j = 0; j < size; ++j)
-        steps(index(j)) = static_cast<double>(codes(g, r)[j]) - static_cast<double>(now.zero);
-      const double curvature = steps.dot(s * steps);
+      for (std::size_t j = 0; j < size; ++j) levels(index(j)) = value(grid(g, r), j, codes(g, r)[j]);
+      const double curvature = levels.dot(s * levels);
       if (!(curvature > 0)) continue;
-      const double best = static_cast<double>(now.scale) + slopes.row(index(r)).dot(steps) / curvature;
-      grid(g, r) = stored({static_cast<float>(best), now.zero});
-      if (const float kept = grid(g, r).scale; is_finite(kept) && kept > 0) {
-        for (std::size_t j = 0; j < size; ++j)
-          move(index(j)) = static_cast<double>(Q::value(now, codes(g, r)[j])) - value(g, r, codes(g, r)[j]);
-        const double quadratic = move.dot(s * move);
-        if (lowers(2 * slopes.row(index(r)).dot(move) + quadratic, quadratic)) {
-          moves.row(index(r)) = move;
-          continue;
-        }
-      }
-      grid(g, r) = now;
+      const double factor = 1 + slopes.row(index(r)).dot(levels) / curvature;
+      const auto wanted = Q::rescaled(grid(g, r), static_cast<float>(factor), q_.local(first_ + r, g));
+      for (std::size_t j = 0; j < size; ++j) move(index(j)) = levels(index(j)) - value(wanted, j, codes(g, r)[j]);
+      const double quadratic = move.dot(s * move);
+      if (!lowers(2 * slopes.row(index(r)).dot(move) + quadratic, quadratic)) continue;
+      grid(g, r) = wanted;
+      moves.row(index(r)) = move;
     }
     errors_.middleCols(index(g * Q::block_size), slopes.cols()) += moves;
     slopes.noalias() += moves * s;
   }
 
-  /// A group as its parameters are stored.
-  affine_group stored(const affine_group& wanted) const noexcept {
-    std::uint8_t codes[Q::block_size] = {};
-    std::byte code_plane[Q::code_bytes];
-    std::byte parameter_plane[Q::parameter_bytes];
-    Q::pack(wanted, codes, code_plane, parameter_plane);
-    return Q::unpack(code_plane, parameter_plane, q_.matrix(), codes);
-  }
-
   const quantized_matrix<Q>& q_;
+  std::size_t first_;  // row of it that is ours
   std::size_t rows_, cols_, groups_;
   column_tile<double> errors_;            // E
   std::vector<typename Q::group> grids_;  // [groups, tile_rows]
@@ -198,7 +179,7 @@ quantized_matrix<Q> coordinate_descent(rows_view<const float> w, const second_mo
   parallel_for(where, w.rows, detail::tile_rows, [&](std::size_t first, std::size_t last) {
     detail::descent_tile<Q> tile(w.rows_from(first, last - first), q, first);
     for (std::size_t pass = 0; pass < how.passes; ++pass) tile.sweep(s, how);
-    tile.store(out, first);
+    tile.store(out);
   });
   return out;
 }

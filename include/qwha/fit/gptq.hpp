@@ -55,11 +55,13 @@ namespace qwha::inline QWHA_ISA::detail {
 template <group_quantizer Q>
 class gptq_tile {
  public:
-  gptq_tile(const gptq& how, const gptq_factor& factor, rows_view<const float> w,
-            const typename Q::matrix_parameters& matrix)
+  /// @param w  rows first, first + 1, … of the weight that `out` will hold
+  gptq_tile(const gptq& how, const gptq_factor& factor, rows_view<const float> w, const quantized_matrix<Q>& out,
+            std::size_t first)
       : how_(how),
         factor_(factor),
-        matrix_(matrix),
+        out_(out),
+        first_(first),
         rows_(w.rows),
         cols_(w.cols),
         groups_((w.cols + Q::block_size - 1) / Q::block_size),
@@ -75,7 +77,7 @@ class gptq_tile {
   /// All grids from the rows as they are.
   void fit_all_grids(rows_view<const float> w) {
     for (std::size_t g = 0; g < groups_; ++g)
-      for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, w.row(r) + g * Q::block_size);
+      for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, r, w.row(r) + g * Q::block_size);
     grids_are_fixed_ = true;
   }
 
@@ -99,16 +101,13 @@ class gptq_tile {
     }
   }
 
-  /// Writes rows first, first + 1, … of the matrix.
-  void store(quantized_matrix<Q>& out, std::size_t first) {
-    const std::size_t surplus = groups_ * Q::block_size - cols_;
+  /// Writes the rows of the matrix.
+  void store(quantized_matrix<Q>& out) {
     for (std::size_t r = 0; r < rows_; ++r) {
-      std::uint8_t* row_end = codes_.data() + (r + 1) * groups_ * Q::block_size;
-      std::fill(row_end - surplus, row_end, Q::code(grid(groups_ - 1, r), 0.0f));
+      for (std::size_t c = cols_; c < groups_ * Q::block_size; ++c) code(r, c) = Q::code(part(r, c), 0.0f);
       for (std::size_t g = 0; g < groups_; ++g)
-        Q::pack(grids_[g * tile_rows + r], &codes_[(r * groups_ + g) * Q::block_size],
-                out.writable_codes(first + r) + g * Q::code_bytes,
-                out.writable_parameters(first + r) + g * Q::parameter_bytes);
+        Q::pack(grid(g, r), &code(r, g * Q::block_size), out.writable_codes(first_ + r) + g * Q::code_bytes,
+                out.writable_parameters(first_ + r) + g * Q::parameter_bytes);
     }
   }
 
@@ -121,13 +120,20 @@ class gptq_tile {
     return std::min<std::size_t>(Q::block_size, cols_ - g * Q::block_size);
   }
   typename Q::group& grid(std::size_t g, std::size_t r) noexcept { return grids_[g * tile_rows + r]; }
+  decltype(auto) part(std::size_t r, std::size_t column) noexcept {
+    return group_part<Q>(grid(column / Q::block_size, r), column % Q::block_size);
+  }
+  std::uint8_t& code(std::size_t r, std::size_t column) noexcept {
+    return codes_[r * groups_ * Q::block_size + column];
+  }
 
-  typename Q::group fitted(std::size_t g, const float* weights) const {
+  typename Q::group fitted(std::size_t g, std::size_t r, const float* weights) const {
     const std::span<const float> group(weights, group_size(g));
+    decltype(auto) matrix = out_.local(first_ + r, g);
     if constexpr (weighted_group_quantizer<Q>)
       if (how_.weighted_search)
-        return Q::fit_group(group, factor_.importance().subspan(g * Q::block_size, group.size()), matrix_, how_.search);
-    return Q::fit_group(group, matrix_, how_.search);
+        return Q::fit_group(group, factor_.importance().subspan(g * Q::block_size, group.size()), matrix, how_.search);
+    return Q::fit_group(group, matrix, how_.search);
   }
 
   /// Grid of group g, whose targets begin at column j of the block, from the weights that would make up for all errors
@@ -143,24 +149,24 @@ class gptq_tile {
       const tile_column<float> error = weights_.col(index(first + i)) - targets.col(index(i));
       targets.rightCols(left).noalias() += error * m.row(index(first + i)).segment(index(first + i + 1), left);
     }
-    for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, &moved(index(r), 0));
+    for (std::size_t r = 0; r < rows_; ++r) grid(g, r) = fitted(g, r, &moved(index(r), 0));
   }
 
   template <class Column>
   void quantize_column(std::size_t step, const Column& targets) {
-    const std::size_t column = factor_.order()[step], g = column / Q::block_size;
+    const std::size_t column = factor_.order()[step];
     tile_column<float> reached = tile_column<float>::Zero();
     for (std::size_t r = 0; r < rows_; ++r) {
-      const std::uint8_t code = Q::code(grid(g, r), targets(index(r)));
-      codes_[r * groups_ * Q::block_size + column] = code;
-      reached(index(r)) = Q::value(grid(g, r), code);
+      code(r, column) = Q::code(part(r, column), targets(index(r)));
+      reached(index(r)) = Q::value(part(r, column), code(r, column));
     }
     errors_.col(index(step)) = weights_.col(index(step)) - reached;
   }
 
   const gptq& how_;
   const gptq_factor& factor_;
-  const typename Q::matrix_parameters& matrix_;
+  const quantized_matrix<Q>& out_;  // for its matrix parameters
+  std::size_t first_;               // row of it that is ours
   std::size_t rows_, cols_, groups_;
   column_tile<float> weights_, errors_, targets_;  // targets_: what the columns of the current block should become
   std::vector<typename Q::group> grids_;           // [groups, tile_rows]
@@ -214,10 +220,10 @@ void solve(const gptq& how, rows_view<const float> w, quantized_matrix<Q>& out,
   }
   parallel_for(where, w.rows, detail::tile_rows, [&](std::size_t first, std::size_t last) {
     const auto rows = target.rows_from(first, last - first);
-    detail::gptq_tile<Q> tile(how, factor, rows, out.matrix());
+    detail::gptq_tile<Q> tile(how, factor, rows, out, first);
     if (how.static_groups || factor.act_order()) tile.fit_all_grids(rows);
     tile.run();
-    tile.store(out, first);
+    tile.store(out);
   });
   if (how.descent.passes > 0) out = coordinate_descent(w, *how.moment, out, how.descent, where);
 }

@@ -44,6 +44,16 @@ struct scale_limit {
   static constexpr float highest = std::is_same_v<T, half> ? 65504.0f : FLT_MAX / 512;
 };
 
+/// The scale as T keeps it.
+template <class T>
+float stored_scale(float scale) noexcept {
+  return static_cast<float>(T(std::min(std::max(scale, scale_limit<T>::lowest), scale_limit<T>::highest)));
+}
+template <class T>
+affine_group rescaled_affine(const affine_group& g, float t) noexcept {
+  return {stored_scale<T>(g.scale * t), g.zero};
+}
+
 /// Chooses the grid of one group of an affine format.
 template <class Q>
 class affine_search {
@@ -85,10 +95,7 @@ class affine_search {
  private:
   static constexpr float top = static_cast<float>(Q::levels - 1);
 
-  static float stored(float scale) noexcept {
-    using limit = scale_limit<typename Q::scale_type>;
-    return static_cast<float>(typename Q::scale_type(std::min(std::max(scale, limit::lowest), limit::highest)));
-  }
+  static float stored(float scale) noexcept { return stored_scale<typename Q::scale_type>(scale); }
   affine_group refit(const affine_group& g) const noexcept {
     return {stored(g.scale * least_squares_factor<Q>(g, data_)), g.zero};
   }
@@ -174,6 +181,10 @@ struct affine {
     return detail::fit_affine<affine>({weights, importance}, search);
   }
 
+  QWHA_ALWAYS_INLINE static group rescaled(const group& g, float t, const no_parameters&) noexcept {
+    return detail::rescaled_affine<Scale>(g, t);
+  }
+
   /// The nearest level, ties to the even code. @pre w is finite
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept {
     return static_cast<std::uint8_t>(nearest_code(g, w));
@@ -230,7 +241,7 @@ struct affine {
   }
 };
 
-static_assert(weighted_group_quantizer<affine<4, 64>> &&
+static_assert(weighted_group_quantizer<affine<4, 64>> && scale_quantizer<affine<4, 64>> &&
               weighted_group_quantizer<affine<3, 64, zero_point::symmetric, float>>);
 
 }  // namespace qwha

@@ -18,7 +18,7 @@ struct group_data {
   std::span<const float> importance;
 };
 
-/// The level nearest to w. Formats may offer it as `nearest`, without the detour through a byte that keeps loops
+/// The level nearest to w. @tparam Q  a group quantizer whose groups have no parts, or a part of one. Formats may offer it as `nearest`, without the detour through a byte that keeps loops
 /// scalar.
 template <class Q>
 QWHA_ALWAYS_INLINE float nearest_level(const typename Q::group& g, float w) noexcept {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// The GGUF "K" blocks: 256 weights whose small groups have scales that are quantized themselves. For reading.
+/// The GGUF "K" blocks: 256 weights whose small groups have scales that are quantized themselves. For reading; Q4_K,
+/// which is written too, has its own header.
 /// Source: ggml-org/ggml, src/ggml-common.h and src/ggml-quants.c (layout and arithmetic).
 ///
 /// Numerics of all of them: bit for bit what ggml computes. A half scale has 11 significant bits, a group's scale at
@@ -139,17 +140,6 @@ struct q3_k {
   }
 };
 
-/// 4 bits with six-bit scales and minima per 32. Bytes: half d, half minimum, scales[12], codes[128].
-struct q4_k {
-  using matrix_parameters = no_parameters;
-  static constexpr std::size_t block_size = 256, code_bytes = 144, parameter_bytes = 0;
-  static std::string name() { return "q4_k"; }
-  QWHA_ALWAYS_INLINE static void decode(const std::byte* block, const std::byte*, const no_parameters&,
-                                        float* out) noexcept {
-    detail::decode_q4_k(block, out);
-  }
-};
-
 /// 5 bits with six-bit scales and minima per 32. Bytes: half d, half minimum, scales[12], high bits[32], low bits[128].
 struct q5_k {
   using matrix_parameters = no_parameters;
@@ -172,6 +162,6 @@ struct q6_k {
   }
 };
 
-static_assert(quantizer<q2_k> && quantizer<q3_k> && quantizer<q4_k> && quantizer<q5_k> && quantizer<q6_k>);
+static_assert(quantizer<q2_k> && quantizer<q3_k> && quantizer<q5_k> && quantizer<q6_k>);
 
 }  // namespace qwha

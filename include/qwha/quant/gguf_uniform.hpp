@@ -153,6 +153,10 @@ struct gguf_uniform {
     return detail::fit_gguf<gguf_uniform>({weights, importance}, search);
   }
 
+  QWHA_ALWAYS_INLINE static group rescaled(const group& g, float t, const no_parameters&) noexcept {
+    return {detail::half_scale(g.scale * t), detail::finite_half(g.minimum * t)};
+  }
+
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept {
     return static_cast<std::uint8_t>(nearest_code(g, w));
   }
@@ -233,7 +237,8 @@ using q5_0 = gguf_uniform<5, false>;
 using q5_1 = gguf_uniform<5, true>;
 using q8_0 = gguf_uniform<8, false>;
 
-static_assert(weighted_group_quantizer<q4_0> && weighted_group_quantizer<q4_1> && weighted_group_quantizer<q8_0>);
+static_assert(scale_quantizer<q4_0> && weighted_group_quantizer<q4_0> && weighted_group_quantizer<q4_1> &&
+              weighted_group_quantizer<q8_0>);
 static_assert(q4_0::code_bytes == 18 && q4_1::code_bytes == 20 && q5_0::code_bytes == 22 && q5_1::code_bytes == 24 &&
               q8_0::code_bytes == 34);
 

@@ -85,6 +85,12 @@ struct mxfp4 {
     return detail::fit_mxfp4<mxfp4>({weights, importance}, search);
   }
 
+  /// The power of two that is nearest in ratio.
+  QWHA_ALWAYS_INLINE static group rescaled(const group& g, float t, const no_parameters&) noexcept {
+    const bool usable = t > 0 && t < 0x1p100f;
+    return usable ? detail::mxfp4_scale(g.exponent + static_cast<int>(std::lround(std::log2(t)))) : g;
+  }
+
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept { return e2m1_code(w / g.scale); }
   QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept { return e2m1_values[c] * g.scale; }
 
@@ -102,6 +108,6 @@ struct mxfp4 {
   }
 };
 
-static_assert(weighted_group_quantizer<mxfp4>);
+static_assert(weighted_group_quantizer<mxfp4> && scale_quantizer<mxfp4>);
 
 }  // namespace qwha

@@ -21,16 +21,28 @@
 
 namespace qwha {
 
-/// The scale of an NVFP4 matrix, a multiplier (compressed-tensors stores its reciprocal).
+/// How block scales meet the scale of their matrix.
+enum class nvfp4_convention {
+  multiplier,  ///< block scale * matrix scale: ModelOpt
+  divisor      ///< block scale / matrix scale: compressed-tensors
+};
+
+/// The scale of an NVFP4 matrix.
 struct nvfp4_parameters {
-  float scale = 1;
+  float scale = 1;  ///< finite, above zero
+  nvfp4_convention convention = nvfp4_convention::multiplier;
+
+  /// What codes of a block are multiplied with; rounded once.
+  QWHA_ALWAYS_INLINE float times(float block_scale) const noexcept {
+    return convention == nvfp4_convention::multiplier ? block_scale * scale : block_scale / scale;
+  }
   bool operator==(const nvfp4_parameters&) const = default;
 };
 
 /// What the codes of an NVFP4 block are relative to.
 struct nvfp4_group {
   std::uint8_t block_scale = 0x38;  ///< E4M3
-  float scale = 1;                  ///< block scale times matrix scale, in float
+  float scale = 1;                  ///< block scale with that of the matrix, in float
 };
 
 }  // namespace qwha
@@ -61,9 +73,11 @@ template <class Q>
 nvfp4_group fit_nvfp4(const group_data& data, const nvfp4_parameters& matrix, grid_search search) noexcept {
   const auto with_code = [&](int code) -> nvfp4_group {
     const auto c = static_cast<std::uint8_t>(std::clamp(code, 1, 0x7e));
-    return {c, e4m3_value(c) * matrix.scale};
+    return {c, matrix.times(e4m3_value(c))};
   };
-  const int nearest = e4m3_code(largest_magnitude(data.weights) / e2m1_largest / matrix.scale);
+  const float wanted = largest_magnitude(data.weights) / e2m1_largest;
+  const bool multiplied = matrix.convention == nvfp4_convention::multiplier;
+  const int nearest = e4m3_code(multiplied ? wanted / matrix.scale : wanted * matrix.scale);
   if (search == grid_search::min_max) return with_code(nearest);
   best_group<Q> best(data, with_code(nearest));
   for (int step = 1; step <= 16; ++step) best.offer(with_code(nearest - step));
@@ -75,8 +89,9 @@ nvfp4_group fit_nvfp4(const group_data& data, const nvfp4_parameters& matrix, gr
 
 namespace qwha {
 
-/// NVFP4: weight = E2M1[code] * (block scale * matrix scale). Codes: two per byte, the even element in the low nibble;
-/// parameters: the block scale, one byte (E4M3, positive); matrix parameter: a float multiplier.
+/// NVFP4: weight = E2M1[code] * (block scale * matrix scale), or of the quotient of the two where the matrix parameters
+/// say so. Codes: two per byte, the even element in the low nibble; parameters: the block scale, one byte (E4M3,
+/// positive); matrix parameters: a float and its convention, of which `prepare` takes the multiplier.
 struct nvfp4 {
   using matrix_parameters = nvfp4_parameters;
   using group = nvfp4_group;
@@ -89,7 +104,7 @@ struct nvfp4 {
 
   QWHA_ALWAYS_INLINE static void decode(const std::byte* codes, const std::byte* parameters,
                                         const nvfp4_parameters& matrix, float* QWHA_RESTRICT out) noexcept {
-    const float scale = detail::e4m3_values[std::to_integer<std::uint8_t>(*parameters)] * matrix.scale;
+    const float scale = matrix.times(detail::e4m3_values[std::to_integer<std::uint8_t>(*parameters)]);
     detail::level_table(e2m1_values, 0, scale).decode<4, block_size>(codes, out);
   }
 
@@ -107,6 +122,11 @@ struct nvfp4 {
     return detail::fit_nvfp4<nvfp4>({weights, importance}, matrix, search);
   }
 
+  QWHA_ALWAYS_INLINE static group rescaled(const group& g, float t, const nvfp4_parameters& matrix) noexcept {
+    const auto c = std::clamp<std::uint8_t>(e4m3_code(e4m3_value(g.block_scale) * t), 1, 0x7e);
+    return {c, matrix.times(e4m3_value(c))};
+  }
+
   QWHA_ALWAYS_INLINE static std::uint8_t code(const group& g, float w) noexcept { return e2m1_code(w / g.scale); }
   QWHA_ALWAYS_INLINE static float value(const group& g, std::uint8_t c) noexcept { return e2m1_values[c] * g.scale; }
 
@@ -120,10 +140,10 @@ struct nvfp4 {
                                          const nvfp4_parameters& matrix, std::uint8_t* codes) noexcept {
     detail::unpack_nibbles<block_size, detail::nibble_order::low_first>(code_plane, codes);
     const auto block_scale = std::to_integer<std::uint8_t>(*parameter_plane);
-    return {block_scale, e4m3_value(block_scale) * matrix.scale};
+    return {block_scale, matrix.times(e4m3_value(block_scale))};
   }
 };
 
-static_assert(weighted_group_quantizer<nvfp4>);
+static_assert(weighted_group_quantizer<nvfp4> && scale_quantizer<nvfp4>);
 
 }  // namespace qwha

@@ -69,9 +69,17 @@ class quantized_matrix {
   std::size_t parameter_stride() const noexcept { return blocks_per_row() * Q::parameter_bytes; }  ///< bytes per row
   /// Bytes of codes and parameters: what the format really takes.
   std::size_t size_bytes() const noexcept {
-    return rows_ * (code_stride() + parameter_stride()) + (std::is_empty_v<matrix_parameters> ? 0 : sizeof(matrix_));
+    const std::size_t planes = rows_ * (code_stride() + parameter_stride());
+    if constexpr (requires { matrix_.size_bytes(); })
+      return planes + matrix_.size_bytes();
+    else
+      return planes + (std::is_empty_v<matrix_parameters> ? 0 : sizeof(matrix_));
   }
   const matrix_parameters& matrix() const noexcept { return matrix_; }
+  /// Matrix parameters as one block sees them. @pre row < rows(), block < blocks_per_row()
+  QWHA_ALWAYS_INLINE decltype(auto) local(std::size_t row, std::size_t block) const noexcept {
+    return local_parameters<Q>(matrix_, {row, block, blocks_per_row()});
+  }
 
   const std::byte* codes(std::size_t row) const noexcept { return codes_ + row * code_stride(); }
   const std::byte* parameters(std::size_t row) const noexcept { return parameters_ + row * parameter_stride(); }
@@ -114,15 +122,15 @@ class quantized_matrix {
   void decode_row(std::size_t row, float* out) const noexcept {
     const std::byte* c = codes(row);
     const std::byte* p = parameters(row);
-    std::size_t done = 0;
-    for (; done + Q::block_size <= cols_; done += Q::block_size) {
-      Q::decode(c, p, matrix_, out + done);
+    std::size_t done = 0, block = 0;
+    for (; done + Q::block_size <= cols_; done += Q::block_size, ++block) {
+      Q::decode(c, p, local(row, block), out + done);
       c += Q::code_bytes;
       p += Q::parameter_bytes;
     }
     if (done < cols_) {
       float last[Q::block_size];
-      Q::decode(c, p, matrix_, last);
+      Q::decode(c, p, local(row, block), last);
       std::memcpy(out + done, last, (cols_ - done) * sizeof(float));
     }
   }

@@ -38,9 +38,10 @@ void solve(const round_to_nearest& solver, rows_view<const float> w, quantized_m
           std::byte* parameter_plane = out.writable_parameters(r);
           for (std::size_t c = 0; c < w.cols; c += Q::block_size) {
             const std::span<const float> weights(w.row(r) + c, std::min<std::size_t>(Q::block_size, w.cols - c));
-            const auto group = Q::fit_group(weights, out.matrix(), solver.search);
-            for (std::size_t i = 0; i < weights.size(); ++i) codes[i] = Q::code(group, weights[i]);
-            std::fill(codes + weights.size(), codes + Q::block_size, Q::code(group, 0.0f));
+            const auto group = Q::fit_group(weights, out.local(r, c / Q::block_size), solver.search);
+            for (std::size_t i = 0; i < weights.size(); ++i) codes[i] = Q::code(group_part<Q>(group, i), weights[i]);
+            for (std::size_t i = weights.size(); i < Q::block_size; ++i)
+              codes[i] = Q::code(group_part<Q>(group, i), 0.0f);
             Q::pack(group, codes, code_plane, parameter_plane);
             code_plane += Q::code_bytes;
             parameter_plane += Q::parameter_bytes;
