@@ -78,7 +78,7 @@ void solve(const constant_code& solver, rows_view<const float> w, quantized_matr
 }  // namespace user
 
 static_assert(solver_for<round_to_nearest, affine<4, 64>> && solver_for<user::constant_code, user::ternary>);
-static_assert(!solver_for<round_to_nearest, q4_k> && !solver_for<int, affine<4, 64>>);
+static_assert(!solver_for<round_to_nearest, q6_k> && !solver_for<int, affine<4, 64>>);
 static_assert(!quantizer<int> && !group_quantizer<q6_k>);
 
 namespace {
