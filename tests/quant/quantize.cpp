@@ -116,7 +116,7 @@ TEST_CASE("size_bytes is what the format takes") {
   CHECK(quantized_matrix<affine<2, 64>>(1, 1).size_bytes() == 16 + 3);
   CHECK(quantized_matrix<nf4<>>(3, 64).size_bytes() == 3 * (32 + 4));
   CHECK(quantized_matrix<mxfp4>(3, 64).size_bytes() == 3 * 2 * 17);
-  CHECK(quantized_matrix<nvfp4>(3, 64).size_bytes() == 3 * 4 * 9 + 4);  // and the matrix scale
+  CHECK(quantized_matrix<nvfp4>(3, 64).size_bytes() == 3 * 4 * 9 + sizeof(nvfp4_parameters));
   CHECK(quantized_matrix<q4_0>(3, 64).size_bytes() == 3 * 2 * 18);
   CHECK(quantized_matrix<q6_k>(3, 512).size_bytes() == 3 * 2 * 210);
   CHECK(quantized_matrix<affine<4, 64>>().size_bytes() == 0);
