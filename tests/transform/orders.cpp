@@ -295,18 +295,31 @@ TEST_CASE("an order that nobody can want is refused at once") {
 }
 
 TEST_CASE("sign tables hold the matrix or its transpose, and are shared") {
-  for (const char* name : {"P1(11)", "P2(13)", "GS(47)", "W(13)"}) {
+  for (const char* name : {"P1(11)", "P2(13)", "GS(47)", "W(13)", "P1(211)"}) {
     const oracle::signs h = oracle::matrix(name);
     INFO(name);
     for (const bool transposed : {false, true}) {
       const auto table = qwha::shared_sign_table(factor_of(name), transposed);
-      std::size_t wrong = 0;
-      for (std::size_t i = 0; i < h.n; ++i)
-        for (std::size_t j = 0; j < h.n; ++j) {
-          const bool negative = (table->row(i)[j / 4] >> j % 4 & 1) != 0;
-          if (negative != ((transposed ? h.at(j, i) : h.at(i, j)) < 0)) ++wrong;
+      CHECK(table->halved() == (name[1] == '2'));
+      REQUIRE(table->order() == (table->halved() ? h.n / 2 : h.n));
+      std::size_t wrong = 0, seen = 0;
+      for (const auto& chunk : table->chunks())
+        for (std::size_t t = chunk.first_tile; t < chunk.last_tile; ++t) {
+          const auto& tile = table->tiles()[t];
+          for (std::size_t entry = 0; entry < 4 * (tile.plus + tile.minus); ++entry) {
+            const std::size_t number = table->numbers()[tile.first + entry], i = tile.output[entry % 4];
+            if (number == 0) continue;
+            const std::size_t sum = (number - 1) % 16, group = chunk.first_group + (number - 1) / 16;
+            for (std::size_t b = 0; b < 5 && 5 * group + b < table->order(); ++b, ++seen) {
+              const bool subtracted = b > 0 && (sum >> (b - 1) & 1) != 0;
+              const bool negative = subtracted != (entry / 4 >= tile.plus);
+              const std::size_t j = 5 * group + b;
+              if (negative != ((transposed ? h.at(j, i) : h.at(i, j)) < 0)) ++wrong;
+            }
+          }
         }
       CHECK(wrong == 0);
+      CHECK(seen >= table->order() * table->order());
       CHECK(table == qwha::shared_sign_table(factor_of(name), transposed));
     }
   }

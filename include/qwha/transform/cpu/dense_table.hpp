@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// A dense Hadamard factor across columns: y = H_m x for a tile of columns, m rows of it at a time in the first-level
-/// cache.
+/// Any dense Hadamard factor, its signs from a table: m / 5 additions an output, of sums that all outputs share.
 ///
-/// Four inputs have 16 signed sums, one of each pair the negative of the other, that all m outputs share: 12 additions
-/// for four inputs, then m / 4 additions an output. An output adds its sums in ascending order of the inputs, so every
-/// width and every path below gives the same bits.
+/// Additions are in the order of the table, so every width gives the same bits.
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 
 #include <qwha/base/config.hpp>
@@ -22,11 +17,58 @@
 
 namespace qwha::inline QWHA_ISA::detail {
 
-// --- any factor: signs from a table
-// -----------------------------------------------------------------------------------
+/// The sums of groups [first, last) of the `order` inputs at `in`, `pitch` apart, after a zero.
+template <class T, std::size_t W>
+QWHA_KERNEL_INLINE void table_sums(std::size_t first, std::size_t last, std::size_t order, const T* in,
+                                   std::size_t pitch, T* sums) noexcept {
+  using V = vec<T, W>;
+  const V zero = V::splat(T(0));
+  zero.store(sums);
+  sums += W;
+  for (std::size_t j = first * sign_table::group; j < last * sign_table::group; j += sign_table::group) {
+    const auto x = [&](std::size_t b) { return j + b < order ? V::load(in + (j + b) * pitch) : zero; };
+    const V x0 = x(0), x1 = x(1), x2 = x(2), x3 = x(3), x4 = x(4);
+    V four[8];
+    signed_sums(x0, x1, x2, x3, four);
+    for (std::size_t s = 0; s < 8; ++s, sums += W) {
+      (four[s] + x4).store(sums);
+      (four[s] - x4).store(sums + 8 * W);
+    }
+    sums += 8 * W;
+  }
+}
 
-/// Groups of four inputs whose sums lie in the cache together.
-inline constexpr std::size_t dense_chunk = 32;
+/// The outputs of a tile from the sums of a chunk, on top of `y`.
+template <class V, std::size_t... K>
+QWHA_KERNEL_INLINE void table_tile(V* y, const sign_table::tile& tile, const std::uint16_t* numbers,
+                                   const typename V::value_type* sums, std::index_sequence<K...>) noexcept {
+  for (std::uint32_t s = 0; s < tile.plus; ++s, numbers += sizeof...(K))
+    ((y[K] = y[K] + V::load(sums + numbers[K] * V::size)), ...);
+  for (std::uint32_t s = 0; s < tile.minus; ++s, numbers += sizeof...(K))
+    ((y[K] = y[K] - V::load(sums + numbers[K] * V::size)), ...);
+}
+
+/// `finish(i, y)` gets output i of the table's H x, x the W columns at `in`, rows `pitch` apart. All of x is read before
+/// the first call. `partial`: room for the outputs where there are several chunks.
+template <class T, std::size_t W, class Finish>
+QWHA_KERNEL_INLINE void table_column(const sign_table& h, const T* in, std::size_t pitch, T* partial,
+                                     const Finish& finish) noexcept {
+  using V = vec<T, W>;
+  constexpr std::size_t R = sign_table::tile_outputs;
+  alignas(64) T sums[(1 + sign_table::sums * sign_table::chunk_groups) * W];
+  for (const sign_table::chunk& chunk : h.chunks()) {
+    const bool first = chunk.first_group == 0, last = &chunk == &h.chunks().back();
+    table_sums<T, W>(chunk.first_group, chunk.last_group, h.order(), in, pitch, sums);
+    for (std::size_t t = chunk.first_tile; t < chunk.last_tile; ++t) {
+      const sign_table::tile& tile = h.tiles()[t];
+      V y[R];
+      for (std::size_t k = 0; k < R; ++k) y[k] = first ? V::splat(T(0)) : V::load(partial + tile.output[k] * W);
+      table_tile(y, tile, h.numbers().data() + tile.first, sums, std::make_index_sequence<R>{});
+      for (std::size_t k = 0; k < R; ++k)
+        last ? finish(tile.output[k], y[k]) : y[k].store(partial + tile.output[k] * W);
+    }
+  }
+}
 
 /// H on `columns` columns (a multiple of W) of rows `in_pitch` apart, to rows `out_pitch` apart. False where scratch
 /// could not be allocated.
@@ -34,38 +76,33 @@ template <class T, std::size_t W>
 QWHA_NO_SANITIZE QWHA_NOINLINE bool table_dense(const sign_table& h, std::size_t columns, const T* in,
                                                 std::size_t in_pitch, T* out, std::size_t out_pitch) noexcept {
   using V = vec<T, W>;
-  const std::size_t m = h.order(), groups = m / 4;
-  const auto all = [&](T* partial) QWHA_NO_SANITIZE {
-    V sums[16 * dense_chunk];
+  constexpr std::size_t stack_bytes = std::size_t{1} << 18;
+  const std::size_t order = h.order();
+  const auto whole = [&](T* partial) noexcept {
+    for (std::size_t c = 0; c < columns; c += W)
+      table_column<T, W>(h, in + c, in_pitch, partial, [&](std::size_t i, V y) { y.store(out + c + i * out_pitch); });
+    return true;
+  };
+  const auto halves = [&](T* scratch) noexcept {
+    T *const u = scratch, *const v = u + order * W, *const partial = v + order * W;
     for (std::size_t c = 0; c < columns; c += W) {
-      for (std::size_t first = 0; first < groups; first += dense_chunk) {
-        const std::size_t count = groups - first < dense_chunk ? groups - first : dense_chunk;
-        for (std::size_t g = 0; g < count; ++g) {
-          const T* x = in + c + 4 * (first + g) * in_pitch;
-          V eight[8];
-          signed_sums(V::load(x), V::load(x + in_pitch), V::load(x + 2 * in_pitch), V::load(x + 3 * in_pitch), eight);
-          for (unsigned code = 0; code < 16; code += 2) {
-            sums[16 * g + code] = eight[code / 2];
-            sums[16 * g + (15 - code)] = -eight[code / 2];
-          }
-        }
-        const bool last = first + count == groups;
-        for (std::size_t i = 0; i < m; ++i) {
-          const std::uint8_t* code = h.row(i) + first;
-          V y = first == 0 ? sums[code[0]] : V::load(partial + i * W) + sums[code[0]];
-          for (std::size_t g = 1; g < count; ++g) y = y + sums[16 * g + code[g]];
-          if (last && first == 0)
-            y.store(out + c + i * out_pitch);
-          else
-            y.store(partial + i * W);
-        }
+      for (std::size_t i = 0; i < order; ++i) {
+        const V x1 = V::load(in + c + i * in_pitch), x2 = V::load(in + c + (order + i) * in_pitch);
+        (x1 + x2).store(u + i * W);
+        (x1 - x2).store(v + i * W);
       }
-      if (groups > dense_chunk)
-        for (std::size_t i = 0; i < m; ++i) V::load(partial + i * W).store(out + c + i * out_pitch);
+      table_column<T, W>(h, u, W, partial, [&](std::size_t i, V y) {
+        (y + (V::load(v + i * W) - V::load(u + i * W))).store(out + c + i * out_pitch);
+      });
+      table_column<T, W>(h, v, W, partial, [&](std::size_t i, V y) {
+        (y - (V::load(v + i * W) + V::load(u + i * W))).store(out + c + (order + i) * out_pitch);
+      });
     }
     return true;
   };
-  return m <= 4 * dense_chunk ? all(nullptr) : with_scratch<T, 1024 * W>(m * W, all);
+  if (h.halved()) return with_scratch<T, stack_bytes / sizeof(T)>(3 * order * W, halves);
+  if (h.chunks().size() == 1) return whole(nullptr);
+  return with_scratch<T, stack_bytes / sizeof(T)>(order * W, whole);
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail
