@@ -47,7 +47,8 @@ bool ours(const row& m) { return m.contestant.starts_with("qwha"); }
 std::string cell(const row& m) {
   std::string text = time_text(m.median);
   if (m.spread() > 0.04) text += number(" ±%.0f %%", 50 * m.spread());
-  if (!m.reference.empty() && m.reference != m.contestant) text += number(", %.2fx", m.ratio);
+  if (!m.reference.empty() && m.reference != m.contestant)
+    text += number(m.ratio < 0.1 ? ", %.2gx" : ", %.2fx", m.ratio);
   if (m.bytes >= large) {
     text += number(", %.1f GB/s", m.bytes / m.median / 1e9);
     if (!m.bandwidth.empty() && m.bandwidth != m.contestant) text += number(" (%.2f)", m.share);

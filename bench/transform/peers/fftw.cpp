@@ -17,24 +17,16 @@ void enter(bench::contest& c, T* x, std::size_t rows, std::size_t n) {
   const int length = static_cast<int>(n), count = static_cast<int>(rows);
   const fftw_r2r_kind kind = Kind;
   const char* name = Kind == FFTW_DHT ? "FFTW DHT" : "FFTW DCT-II";
-  static const bool prepared = [] {
-    fftwf_set_timelimit(planning_seconds);
-    fftw_set_timelimit(planning_seconds);
-    fftwf_import_wisdom_from_filename(QWHA_BENCH_WISDOM ".float");
-    fftw_import_wisdom_from_filename(QWHA_BENCH_WISDOM ".double");
-    return true;
-  }();
-  (void)prepared;
+  fftwf_set_timelimit(planning_seconds);
+  fftw_set_timelimit(planning_seconds);
   const auto many = [&](auto plan_many) {
     return plan_many(1, &length, count, x, nullptr, 1, length, x, nullptr, 1, length, &kind, FFTW_PATIENT);
   };
   if constexpr (std::is_same_v<T, float>) {
     const std::shared_ptr<fftwf_plan_s> plan(many(fftwf_plan_many_r2r), fftwf_destroy_plan);
-    fftwf_export_wisdom_to_filename(QWHA_BENCH_WISDOM ".float");
     if (plan) c.add(name, [plan] { fftwf_execute(plan.get()); }, bench::bytes_moved<T>(rows, n));
   } else {
     const std::shared_ptr<fftw_plan_s> plan(many(fftw_plan_many_r2r), fftw_destroy_plan);
-    fftw_export_wisdom_to_filename(QWHA_BENCH_WISDOM ".double");
     if (plan) c.add(name, [plan] { fftw_execute(plan.get()); }, bench::bytes_moved<T>(rows, n));
   }
 }
