@@ -23,13 +23,16 @@ using entry = void (*)(contest&, T* x, std::size_t rows, std::size_t n);
 /// What a peer computes: H x or H x / sqrt(n), the same with other signs, or something else.
 enum class result { hadamard, hadamard_up_to_signs, other };
 
+/// Which contests a peer is worth measuring in; each goes beyond the one before it.
+enum class scope { one_row, in_cache, everywhere };
+
 /// Somebody else's transform. Null: not in this type.
 struct peer {
   std::string name;
   entry<float> floats = nullptr;
   entry<double> doubles = nullptr;
   result gives = result::hadamard;
-  bool large_batches = true;  ///< worth measuring out of cache
+  scope takes_part = scope::everywhere;
 };
 
 /// Our transform, as one translation unit was compiled.

@@ -179,6 +179,7 @@ class contests {
     enter_ours(c, x, rows, n);
     for (const bench::peer& p : bench::peers()) {
       const std::size_t before = c.contestants.size();
+      if (rows > 1 && p.takes_part == bench::scope::one_row) continue;
       if (const auto enter = entry_of<T>(p)) enter(c, x, rows, n);
       if (c.contestants.size() > before && !keeps_its_word(c, p.gives, x, n)) {
         std::ostringstream sentence;
@@ -199,7 +200,7 @@ class contests {
     T* x = memory_.zeros<T>(rows * n);
     enter_ours(c, x, rows, n);
     for (const bench::peer& p : bench::peers())
-      if (const auto enter = entry_of<T>(p); enter && p.large_batches) enter(c, x, rows, n);
+      if (const auto enter = entry_of<T>(p); enter && p.takes_part == bench::scope::everywhere) enter(c, x, rows, n);
     c.seconds = 1;
     c.least_rounds = 7;
     session_.run(c);

@@ -15,7 +15,8 @@ void enter(bench::contest& c, float* x, std::size_t rows, std::size_t n) {
   c.add("cphnsw", work, bench::bytes_moved<float>(rows, n));
 }
 
-const bool registered =
-    (bench::peers().push_back({"cphnsw", enter, nullptr, bench::result::hadamard_up_to_signs, true}), true);
+const bool registered = (bench::peers().push_back(
+                             {"cphnsw", enter, nullptr, bench::result::hadamard_up_to_signs, bench::scope::everywhere}),
+                         true);
 
 }  // namespace

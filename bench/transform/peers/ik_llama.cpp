@@ -15,6 +15,6 @@ void enter(bench::contest& c, float* x, std::size_t rows, std::size_t n) {
 }
 
 const bool registered =
-    (bench::peers().push_back({"ik_llama.cpp", enter, nullptr, bench::result::hadamard, false}), true);
+    (bench::peers().push_back({"ik_llama.cpp", enter, nullptr, bench::result::hadamard, bench::scope::in_cache}), true);
 
 }  // namespace

@@ -34,9 +34,10 @@ void enter_scaling(bench::contest& c, T* x, std::size_t rows, std::size_t n) {
   c.add("x *= c", work, bench::bytes_moved<T>(rows, n));
 }
 
-const bool registered =
-    (bench::peers().push_back({"plain loop", enter_loop<float>, enter_loop<double>, bench::result::hadamard, false}),
-     bench::peers().push_back({"x *= c", enter_scaling<float>, enter_scaling<double>, bench::result::other, true}),
-     true);
+const bool registered = (bench::peers().push_back({"plain loop", enter_loop<float>, enter_loop<double>,
+                                                   bench::result::hadamard, bench::scope::in_cache}),
+                         bench::peers().push_back({"x *= c", enter_scaling<float>, enter_scaling<double>,
+                                                   bench::result::other, bench::scope::everywhere}),
+                         true);
 
 }  // namespace
