@@ -20,13 +20,19 @@ namespace {
 constexpr double sample_seconds = 50e-6;  // the clock's own cost, 25 ns, is then far below the spread
 constexpr std::size_t most_rounds = 400;
 
-/// Calls that take at least `sample_seconds`; the growing tries also warm caches and predictors.
-std::size_t calls_of(const contest::contestant& c) {
+struct sample {
+  std::size_t calls;
+  double seconds;
+};
+
+/// Calls that take about `sample_seconds`, and how long; the growing tries also warm caches and predictors.
+sample sample_of(const contest::contestant& c) {
   for (std::size_t calls = 1;; calls *= 2) {
     const double taken = c.seconds(calls);
     if (taken < sample_seconds / 4) continue;
     const double one = taken / static_cast<double>(calls);
-    return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(sample_seconds / one)));
+    const auto wanted = std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(sample_seconds / one)));
+    return {wanted, one * static_cast<double>(wanted)};
   }
 }
 
@@ -134,12 +140,13 @@ void session::run(const contest& c) {
   const std::size_t count = c.contestants.size();
   std::vector<std::size_t> calls(count, 1);
   double turn = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!quick_) calls[i] = calls_of(c.contestants[i]);
-    turn += c.contestants[i].seconds(calls[i]);
+  for (std::size_t i = 0; i < count && !quick_; ++i) {
+    const sample s = sample_of(c.contestants[i]);
+    calls[i] = s.calls;
+    turn += s.seconds;
   }
-  const auto fitting = static_cast<std::size_t>((c.seconds > 0 ? c.seconds : seconds_) / turn);
-  const std::size_t rounds = quick_ ? 1 : std::clamp(fitting, std::max<std::size_t>(c.least_rounds, 1), most_rounds);
+  const double fitting = quick_ ? 1 : std::min((c.seconds > 0 ? c.seconds : seconds_) / turn, double{most_rounds});
+  const std::size_t rounds = quick_ ? 1 : std::max({static_cast<std::size_t>(fitting), c.least_rounds, std::size_t{1}});
 
   std::vector<std::vector<double>> times(count);
   std::vector<std::size_t> order(count);
