@@ -13,8 +13,13 @@
 #include <qwha/io/base_fingerprint.hpp>
 #include <qwha/io/convert.hpp>
 #include <qwha/io/dtype.hpp>
+#include <qwha/io/file_name.hpp>
 #include <qwha/io/gguf.hpp>
 #include <qwha/io/gguf_writer.hpp>
+#include <qwha/io/gptq_checkpoint.hpp>
+#include <qwha/io/gptq_config.hpp>
+#include <qwha/io/gptq_layer.hpp>
+#include <qwha/io/gptq_writer.hpp>
 #include <qwha/io/json.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
@@ -26,4 +31,5 @@
 #include <qwha/io/safetensors_writer.hpp>
 #include <qwha/io/tensor.hpp>
 #include <qwha/io/tensor_file.hpp>
+#include <qwha/io/word_transpose.hpp>
 #include <qwha/version.hpp>

@@ -23,6 +23,7 @@
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
 #include <qwha/io/dtype.hpp>
+#include <qwha/io/file_name.hpp>
 #include <qwha/io/json.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
@@ -281,11 +282,6 @@ class safetensors_file : public tensor_file {
       all.insert(all.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
     }
     table_ = tensor_table(file, std::move(all));  // refuses a tensor in two shards
-  }
-
-  static bool plain_file_name(std::string_view name) noexcept {
-    return !name.empty() && name != "." && name != ".." &&
-           name.find_first_of(std::string_view("/\\:\0", 4)) == name.npos;
   }
 
   void parse(const std::string& file, std::span<const std::byte> bytes, std::vector<tensor>& tensors) {
