@@ -11,10 +11,12 @@
 #include <qwha/io/adapter_safetensors.hpp>
 #include <qwha/io/atomic_file.hpp>
 #include <qwha/io/base_fingerprint.hpp>
+#include <qwha/io/bitsandbytes.hpp>
 #include <qwha/io/convert.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/file_name.hpp>
 #include <qwha/io/gguf.hpp>
+#include <qwha/io/gguf_split.hpp>
 #include <qwha/io/gguf_writer.hpp>
 #include <qwha/io/gptq_checkpoint.hpp>
 #include <qwha/io/gptq_config.hpp>
@@ -24,6 +26,8 @@
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
 #include <qwha/io/module_names.hpp>
+#include <qwha/io/mxfp4_checkpoint.hpp>
+#include <qwha/io/nvfp4_checkpoint.hpp>
 #include <qwha/io/posix.hpp>
 #include <qwha/io/qhft.hpp>
 #include <qwha/io/random_permutation.hpp>

@@ -52,6 +52,7 @@ TEST_CASE("a checkpoint that the writer writes reads back the same", "[io][gptq]
     CHECK(checkpoint.config().bits == Q::bits);
     CHECK(checkpoint.config().group_size == Q::block_size);
     CHECK(checkpoint.config().symmetric == Q::symmetric);
+    CHECK(checkpoint.config().quantizer == std::vector<std::string>{"qwha"});
     CHECK(checkpoint.modules().size() == 2);
     CHECK(checkpoint.tensors().read<float>("norm.weight") == norm);
     for (const char* module : {"a.b", "c"}) {

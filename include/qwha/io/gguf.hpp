@@ -3,6 +3,7 @@
 /// @file
 /// GGUF files, versions 2 and 3: metadata and tensors, mapped, checked before anything large is allocated.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <concepts>
@@ -24,6 +25,7 @@
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
 #include <qwha/io/dtype.hpp>
+#include <qwha/io/gguf_split.hpp>
 #include <qwha/io/mapped_file.hpp>
 #include <qwha/io/message.hpp>
 #include <qwha/io/tensor.hpp>
@@ -148,16 +150,19 @@ bool metadata_number(T& to, V from) noexcept {
 
 }  // namespace detail
 
-/// A GGUF file, read only. Copies share the mapping; tensors and views stay valid while any copy lives.
+/// A GGUF file, read only: one, or all parts of a split one, whose tensors then stand together and whose metadata is the
+/// first part's. Copies share the mappings; tensors and views stay valid while any copy lives.
 /// Checked: header, every metadata value, unique keys and names, known types, whole blocks per row, offsets that follow
 /// one another without holes, sizes inside the file. Source: ggml-org/ggml, docs/gguf.md and src/gguf.cpp.
 class gguf_file : public tensor_file {
  public:
-  /// @throws io_error when the file cannot be mapped; format_error that names file, key or tensor, and the rule
-  explicit gguf_file(const std::filesystem::path& path) : map_(std::make_shared<const mapped_file>(path)) {
-    parse(path.string(), map_->bytes());
+  /// @param path  the file, or the first part of a split one ("…-00001-of-00003.gguf"): the others lie beside it
+  /// @throws io_error when a file cannot be mapped; format_error that names file, key or tensor, and the rule
+  explicit gguf_file(const std::filesystem::path& path) {
+    open(path);
+    if (const gguf_split own = split(); own.count > 1) join_parts(path, own);
   }
-  /// A file that lies in memory, which must outlive the object and its copies.
+  /// A file, or a part of one, that lies in memory, which must outlive the object and its copies.
   /// @param file  how messages call it
   static gguf_file from_memory(std::span<const std::byte> bytes, const std::string& file = "GGUF in memory") {
     gguf_file f;
@@ -200,10 +205,52 @@ class gguf_file : public tensor_file {
     return has_key(key) ? value<T>(key) : std::move(fallback);
   }
 
+  /// What the file says of the parts that it was split into.
+  /// @throws format_error for values of a wrong type, and a part beyond their number
+  gguf_split split() const {
+    gguf_split s;
+    s.part = value_or<std::uint16_t>("split.no", 0);
+    s.count =
+        std::max<std::uint16_t>(1, value_or<std::uint16_t>("split.count", 1));  // llama.cpp: 0 is not split either
+    if (s.part >= s.count)
+      throw format_error(joined(file(), ": metadata key 'split.no' is ", s.part, " of ", s.count, " parts"));
+    if (has_key("split.tensors.count")) s.tensors = value<std::uint32_t>("split.tensors.count");
+    return s;
+  }
+
  private:
   static constexpr std::size_t longest = std::size_t{1} << 30;  ///< of a string or an array, as in ggml
 
   gguf_file() = default;
+
+  void open(const std::filesystem::path& path) {
+    auto map = std::make_shared<const mapped_file>(path);
+    parse(path.string(), map->bytes());
+    maps_.push_back(std::move(map));
+  }
+
+  /// Adds the tensors of the other parts.
+  void join_parts(const std::filesystem::path& path, const gguf_split& own) {
+    const auto fail = [](const std::string& part, const std::string& rule) {
+      throw format_error(joined(part, ": ", rule));
+    };
+    if (own.part != 0) fail(file(), joined("is part ", own.part + 1, " of ", own.count, ": open the first"));
+    std::vector<tensor> all(tensors().begin(), tensors().end());
+    for (std::size_t part = 1; part < own.count; ++part) {
+      gguf_file next;
+      next.open(gguf_part_path(path, part, own.count));
+      const gguf_split found = next.split();
+      if (found.part != part || found.count != own.count)
+        fail(next.file(), joined("says it is part ", found.part + 1, " of ", found.count, ", its name says ", part + 1,
+                                 " of ", own.count));
+      all.insert(all.end(), next.tensors().begin(), next.tensors().end());
+      maps_.push_back(std::move(next.maps_.front()));
+    }
+    if (own.tensors && *own.tensors != all.size())
+      fail(file(),
+           joined("says that its ", own.count, " parts hold ", *own.tensors, " tensors, they hold ", all.size()));
+    table_ = tensor_table(std::string(file()), std::move(all));  // refuses a tensor in two parts
+  }
 
   [[noreturn]] void wrong_type(const gguf_value& v) const {
     throw format_error(joined(file(), ": metadata key ", quoted_name(v.key), " holds ",
@@ -352,7 +399,7 @@ class gguf_file : public tensor_file {
     return (size + alignment - 1) / alignment * alignment;
   }
 
-  std::shared_ptr<const mapped_file> map_;
+  std::vector<std::shared_ptr<const mapped_file>> maps_;
   std::vector<gguf_value> values_;
   std::unordered_map<std::string_view, std::size_t> by_key_;
 };

@@ -29,7 +29,6 @@
 #include <qwha/io/word_transpose.hpp>
 #include <qwha/quant/affine.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
-#include <qwha/version.hpp>
 
 namespace qwha::io::inline QWHA_ISA {
 
@@ -114,7 +113,7 @@ class gptq_writer {
             {"checkpoint_format", format},
             {"format", format},
             {"pack_dtype", "int32"},
-            {"meta", {{"quantizer", {joined("qwha:", version_text())}}}}};
+            {"meta", {{"quantizer", {"qwha"}}}}};
   }
 
   /// Writes into a folder that exists, each file whole or not at all, the tensors first.
@@ -164,9 +163,6 @@ class gptq_writer {
     const auto shift = static_cast<int>(bit % 8);
     stream[bit / 8] |= static_cast<std::byte>(code << shift);
     if (shift + bits > 8) stream[bit / 8 + 1] |= static_cast<std::byte>(code >> (8 - shift));
-  }
-  static std::string version_text() {
-    return joined(QWHA_VERSION_MAJOR, ".", QWHA_VERSION_MINOR, ".", QWHA_VERSION_PATCH);
   }
   static void write_json(const std::filesystem::path& path, const nlohmann::json& json) {
     const std::string text = json.dump(2) + "\n";
