@@ -180,6 +180,9 @@ TEST_CASE("a layer without g_idx has its groups one after another", "[io][gptq]"
   std::fill(tensors.g_idx.begin(), tensors.g_idx.end(), 0);  // never filled in
   CHECK(read(configured(io::gptq_version::v2)) == 0);
   CHECK(read(configured(io::gptq_version::v2, 4, 32)) == 0);
+  const auto whole = gptq_sample::random(4, 32, 96, 96);  // one group, whatever the configuration says of others
+  const std::string one = gptq_tensors(whole, 2).bytes();
+  CHECK(differing(whole, dequantized(opened(one, configured(io::gptq_version::v2, 4, 32)).layer("m"))) == 0);
   tensors.g_idx_shape.clear();  // not there
   CHECK(read(configured(io::gptq_version::v2, 4, 32)) == 0);
   CHECK(read(configured(io::gptq_version::v2)) == 0);

@@ -21,6 +21,15 @@
 #define LLVMFuzzerTestOneInput fuzz_adapter
 #include "io/fuzz/fuzz_adapter.cpp"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_gptq
+#include "io/fuzz/fuzz_gptq.cpp"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_bitsandbytes
+#include "io/fuzz/fuzz_bitsandbytes.cpp"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_fp4
+#include "io/fuzz/fuzz_fp4.cpp"
+#undef LLVMFuzzerTestOneInput
 
 #include <qwha/base/random.hpp>
 
@@ -77,8 +86,10 @@ std::size_t replay(target fuzz, const std::filesystem::path& folder, std::size_t
 
 int main() {
   const std::filesystem::path corpus = QWHA_TEST_SOURCE_DIR "/io/corpus";
-  const std::size_t files = replay(fuzz_safetensors, corpus / "safetensors", 3000) +
-                            replay(fuzz_gguf, corpus / "gguf", 3000) + replay(fuzz_adapter, corpus / "adapter", 3000);
+  const std::size_t files =
+      replay(fuzz_safetensors, corpus / "safetensors", 3000) + replay(fuzz_gguf, corpus / "gguf", 3000) +
+      replay(fuzz_adapter, corpus / "adapter", 3000) + replay(fuzz_gptq, corpus / "gptq", 3000) +
+      replay(fuzz_bitsandbytes, corpus / "bitsandbytes", 3000) + replay(fuzz_fp4, corpus / "fp4", 3000);
   std::printf("%zu inputs replayed\n", files);
   return files == 0 ? 1 : 0;
 }

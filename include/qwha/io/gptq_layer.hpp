@@ -245,7 +245,7 @@ class gptq_layer {
     }
     const bool all_zero = std::all_of(group_of_.begin(), group_of_.end(), [](std::uint32_t g) { return g == 0; });
     if (all_zero) {  // missing, or never filled in: groups follow one another
-      group_size_ = config.group_size.value_or(0);
+      group_size_ = groups_ == 1 ? cols_ : config.group_size.value_or(0);
       if (group_size_ == 0) group_size_ = (cols_ + groups_ - 1) / groups_;
       if ((cols_ + group_size_ - 1) / group_size_ != groups_)
         fail(".scales", joined("has ", groups_, " groups, but ", cols_, " inputs in groups of ", group_size_,
