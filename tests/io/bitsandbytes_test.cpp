@@ -12,7 +12,7 @@
 #include <qwha/io/bitsandbytes.hpp>
 #include <qwha/io/safetensors.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/tensors_in_memory.hpp"
 
 namespace {

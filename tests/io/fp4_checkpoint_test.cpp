@@ -13,7 +13,7 @@
 #include <qwha/io/nvfp4_checkpoint.hpp>
 #include <qwha/io/safetensors.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/tensors_in_memory.hpp"
 
 namespace {

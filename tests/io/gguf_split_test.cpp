@@ -9,7 +9,7 @@
 
 #include <qwha/io/gguf.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {

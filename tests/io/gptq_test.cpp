@@ -14,7 +14,7 @@
 
 #include <qwha/io/gptq_checkpoint.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 #include "io/gptq_samples.hpp"
 

@@ -12,7 +12,7 @@
 #include <qwha/io/gptq_writer.hpp>
 #include <qwha/quant/quantize.hpp>
 #include "catch.hpp"
-#include "io/expect.hpp"
+#include "expect.hpp"
 #include "io/files.hpp"
 
 namespace {
