@@ -204,7 +204,7 @@ std::vector<figure> figures(const std::vector<results>& all, const std::string& 
         "Walsh-Hadamard transform of 256 MiB: share of the bandwidth of x *= c",
         contests_of(all, "transform",
                     [](const std::string& name, const row& m) {
-                      return name.ends_with(", 256 MiB of rows") && !m.bandwidth.empty();
+                      return name.ends_with(", 256 MiB of rows") && !m.bandwidth.empty() && m.reference == "qwha";
                     }),
         [](const row& m) { return m.share; }, false);
     if (!c.panels.empty()) {
