@@ -7,10 +7,9 @@ GPTQModel's algorithm is written down here in numpy from the steps of its gptq.p
 inverse, blocks of 128 columns. It runs on the second moments, weights and grids that `gptq_layers` writes, so both see
 the same numbers; the loss of both is tr(E S E') in double, which `gptq_layers` computes from the decoded weights.
 
-On one grid the two are the same algorithm, so single rows differ by ties that rounding breaks, a few in a thousand, and
-then by as much as a third of their loss, either way. Beyond float32 there is one source of them: a channel that no token
-excites counts as 1 in the mean that H is damped with, as 0 in ours. With --double --our-mean all but a handful of rows
-have equal codes.
+On one grid the two are the same algorithm, and rows differ where a weight falls next to the middle between two codes, a
+few in a thousand, either way. Beyond float32 one thing moves such weights: a channel that no token excites counts as 1 in
+the mean that H is damped with, as 0 in ours. --double --our-mean shows what is left without both.
 
     compare_gptq.py --program build/release/bench/gptq_layers --model MODEL --text TEXT [--layers 0 5] [--double]
 
@@ -126,7 +125,7 @@ def main():
         pairs["own grids"] = ("own_grid", "own")
         pairs["own grids, ours with a descent pass"] = ("own_grid_descent", "own")
         pairs["own grids, ours with a descent pass on codes and scales"] = ("own_grid_scales", "own")
-        pairs["same grid, order of activations"] = ("same_grid_act_order", "order")
+        pairs["order of activations, ours on grids weighted for it"] = ("act_order", "order")
 
     ratios = {(bits, pair): [] for bits in arguments.bits for pair in pairs}
     totals = {key: [0.0, 0.0] for key in ratios}

@@ -86,7 +86,7 @@ nlohmann::json quantized(const matrix_job& job) {
   how.descent.scales = true;
   losses["own_grid_scales"] = loss(job.weight, run(how), job.moment);
   how = {.moment = &job.moment, .act_order = true, .factor = &job.ordered};
-  losses["same_grid_act_order"] = loss(job.weight, run(how), job.moment);
+  losses["act_order"] = loss(job.weight, run(how), job.moment);
   return losses;
 }
 
