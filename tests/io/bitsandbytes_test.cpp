@@ -133,7 +133,7 @@ TEST_CASE("bitsandbytes layers are read exactly", "[io][bitsandbytes]") {
       }
 }
 
-TEST_CASE("NF4 of bitsandbytes is our NF4, bit for bit", "[io][bitsandbytes]") {
+TEST_CASE("NF4 and FP4 of bitsandbytes are ours", "[io][bitsandbytes]") {
   for (const bool nested : {false, true}) {
     const sample layer(24, 256, 64, false, nested);
     const std::string bytes = layer.file.bytes();
@@ -143,6 +143,10 @@ TEST_CASE("NF4 of bitsandbytes is our NF4, bit for bit", "[io][bitsandbytes]") {
     CHECK(all_of(read.matrix<nf4<32>>()) == layer.weights);
     CHECK(mentions(message_of<format_error>([&] { (void)read.matrix<nf4<128>>(); }), {"file", "m.weight", "of 64"}));
   }
+  const std::string fp4_bytes = sample(24, 256, 64, true, false).file.bytes();
+  const auto fp4_file = io::safetensors_file::from_memory(as_bytes(fp4_bytes), "file");
+  const io::bitsandbytes_layer fp4_layer(fp4_file, "m");
+  CHECK(all_of(fp4_layer.matrix<fp4<64>>()) == all_of(fp4_layer));
   const auto refusal = [](const sample& layer) {
     const std::string bytes = layer.file.bytes();
     const auto file = io::safetensors_file::from_memory(as_bytes(bytes), "file");

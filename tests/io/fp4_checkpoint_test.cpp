@@ -148,16 +148,12 @@ TEST_CASE("NVFP4 of both makers is read as they compute it", "[io][nvfp4]") {
       const float block = e4m3(static_cast<unsigned char>(scales[i / 16]));
       const volatile float scale = divides ? block / global : block * global;
       REQUIRE(w[i] == element(codes, i) * scale);
-      REQUIRE(std::abs(quantized[i] - w[i]) <= (divides ? 0x1p-22f * std::abs(w[i]) : 0));
+      REQUIRE(quantized[i] == w[i]);
     }
     std::vector<float> last(cols);
     layer.dequantize_rows(rows - 1, {last.data(), 1, cols});
     CHECK(std::equal(last.begin(), last.end(), w.end() - static_cast<std::ptrdiff_t>(cols)));
   }
-  const std::string bytes = nvfp4_file(true, 4).bytes();  // a power of two: its inverse is exact
-  const auto file = io::safetensors_file::from_memory(as_bytes(bytes), "file");
-  const io::nvfp4_layer layer(file, "m");
-  CHECK(all_of(layer) == all_of(layer.matrix()));
 }
 
 TEST_CASE("every broken rule of an MXFP4 weight has its message", "[io][mxfp4][hostile]") {

@@ -72,13 +72,18 @@ void read(const fs::path& folder) {
         all.add(name + "|" + module, layer);
         if (layer.refusal<qwha::nf4<32>>().empty())
           all.add(name + "|" + module + "|matrix", layer.matrix<qwha::nf4<32>>());
+        if (layer.refusal<qwha::fp4<32>>().empty())
+          all.add(name + "|" + module + "|matrix", layer.matrix<qwha::fp4<32>>());
       }
     } else if (name.starts_with("fp4")) {
       const io::safetensors_file file(entry.path());
       for (const std::string& module : io::mxfp4_modules(file))
         all.add(name + "|" + module, io::mxfp4_matrix(file, module));
-      for (const std::string& module : io::nvfp4_modules(file))
-        all.add(name + "|" + module, io::nvfp4_layer(file, module));
+      for (const std::string& module : io::nvfp4_modules(file)) {
+        const io::nvfp4_layer layer(file, module);
+        all.add(name + "|" + module, layer);
+        all.add(name + "|" + module + "|matrix", layer.matrix());
+      }
     } else if (name.starts_with("split-00001")) {
       const io::gguf_file file(entry.path());
       if (file.value<std::string>("general.architecture") != "test")

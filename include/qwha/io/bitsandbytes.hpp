@@ -32,6 +32,7 @@
 #include <qwha/io/message.hpp>
 #include <qwha/io/tensor.hpp>
 #include <qwha/io/tensor_file.hpp>
+#include <qwha/quant/fp4.hpp>
 #include <qwha/quant/nf4.hpp>
 #include <qwha/quant/quantized_matrix.hpp>
 
@@ -46,10 +47,13 @@ namespace qwha::io::inline QWHA_ISA {
 
 namespace detail {
 
+/// The levels of an NF4 or FP4 format.
 template <class Q>
-inline constexpr bool is_nf4 = false;
+inline constexpr const float* levels_of = nullptr;
 template <std::size_t Block>
-inline constexpr bool is_nf4<nf4<Block>> = true;
+inline constexpr const float* levels_of<nf4<Block>> = nf4_codebook::levels;
+template <std::size_t Block>
+inline constexpr const float* levels_of<fp4<Block>> = fp4_codebook::levels;
 
 /// a[i] *= b[i / block], then a[i] += offset: two loops, so that each rounds as in the package, whatever the compiler
 /// would contract.
@@ -124,12 +128,12 @@ class bitsandbytes_layer {
     dequantize_rows(0, out, where);
   }
 
-  /// Why `matrix<nf4<Block>>()` is not possible; empty when it is.
+  /// Why `matrix<nf4<Block>>()` or `matrix<fp4<Block>>()` is not possible; empty when it is.
   template <class Q>
-    requires detail::is_nf4<Q>
+    requires(detail::levels_of<Q> != nullptr)
   std::string refusal() const {
-    if (type_ != bitsandbytes_type::nf4 || !std::equal(levels_.begin(), levels_.end(), qwha::detail::nf4_levels))
-      return "has other levels than NF4";
+    if (!std::equal(levels_.begin(), levels_.end(), detail::levels_of<Q>))
+      return joined("has other levels than ", Q::name());
     if (block_ % Q::block_size != 0)
       return joined("has blocks of ", block_, ", which are not whole blocks of ", Q::block_size);
     if (cols_ % Q::block_size != 0)
@@ -137,10 +141,10 @@ class bitsandbytes_layer {
     return {};
   }
 
-  /// The same weight as NF4 matrix, bit for bit: codes are copied. Blocks of the file may be several of Q's.
+  /// The same weight as NF4 or FP4 matrix with a float for each block, value for value: codes are copied. Blocks of the file may be several of Q's.
   /// @throws format_error with the sentence of `refusal`
   template <class Q>
-    requires detail::is_nf4<Q>
+    requires(detail::levels_of<Q> != nullptr)
   quantized_matrix<Q> matrix(const executor& where = default_executor()) const {
     if (const std::string why = refusal<Q>(); !why.empty())
       throw format_error(joined(file_, ": tensor ", quoted_name(weight_), " ", why, ": it is no ", Q::name()));

@@ -86,7 +86,7 @@ class nvfp4_layer {
       for (std::size_t r = begin; r < end; ++r)
         for (std::size_t b = 0; b < scales_.cols(); ++b) {
           const std::size_t block = (first + r) * scales_.cols() + b;
-          const float scale = block_scale(std::to_integer<std::uint8_t>(scales_.bytes[block]));
+          const float scale = parameters().times(e4m3_value(std::to_integer<std::uint8_t>(scales_.bytes[block])));
           const std::byte* codes = codes_.bytes.data() + block * nvfp4::code_bytes;
           float* w = out.row(r) + b * nvfp4::block_size;
           for (std::size_t i = 0; i < nvfp4::block_size; ++i)
@@ -100,30 +100,26 @@ class nvfp4_layer {
     dequantize_rows(0, out, where);
   }
 
-  /// The weight as NVFP4 matrix without a copy: refers to the file's bytes.
-  /// @par Numerics  equal to `dequantize_rows` for ModelOpt, and for compressed-tensors where the global scale is a power
-  ///                of two; else its inverse is rounded, and weights differ by two units in the last place at most
+  /// The weight as NVFP4 matrix without a copy: refers to the file's bytes. Equal to `dequantize_rows`, bit for bit.
   quantized_matrix<nvfp4> matrix() const {
-    return quantized_matrix<nvfp4>::refer(rows(), cols(), codes_.bytes, scales_.bytes, {multiplier()});
+    return quantized_matrix<nvfp4>::refer(rows(), cols(), codes_.bytes, scales_.bytes, parameters());
   }
 
  private:
   [[noreturn]] void fail(const tensor& t, const std::string& rule) const {
     throw format_error(joined(file_, ": tensor ", quoted_name(t.name), " ", rule));
   }
-  float multiplier() const noexcept { return maker_ == nvfp4_maker::modelopt ? global_ : 1 / global_; }
-  float block_scale(std::uint8_t code) const noexcept {
-    const float scale = e4m3_value(code);
-    return maker_ == nvfp4_maker::modelopt ? scale * global_ : scale / global_;
+  nvfp4_parameters parameters() const noexcept {
+    const bool divides = maker_ == nvfp4_maker::compressed_tensors;
+    return {global_, divides ? nvfp4_convention::divisor : nvfp4_convention::multiplier};
   }
 
   void check_values(const tensor& global) const {
     const auto bad = [&](const tensor& t, const std::string& rule) {
       throw value_error(joined(file_, ": tensor ", quoted_name(t.name), ": ", rule));
     };
-    constexpr std::uint8_t largest = 0x7e;  // 448
-    if (!is_finite(global_) || !is_finite(6 * block_scale(largest)) ||
-        !is_finite(6 * (e4m3_value(largest) * multiplier())))
+    const float largest = parameters().times(e4m3_value(0x7e));  // of a block
+    if (!is_finite(global_) || !is_finite(6 * largest))
       bad(global, "the global scale, or a weight that it makes, is not finite");
     for (std::size_t i = 0; i < scales_.bytes.size(); ++i)
       if ((std::to_integer<unsigned>(scales_.bytes[i]) & 0x7fu) == 0x7fu) bad(scales_, joined("scale ", i, " is NaN"));
