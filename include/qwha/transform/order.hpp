@@ -18,7 +18,7 @@
 
 namespace qwha {
 
-/// No factor of a supported order is larger, powers of two apart (they cost log2, a dense factor b costs b / 4
+/// No factor of a supported order is larger, powers of two apart (they cost log2, a dense factor b costs b / 5
 /// additions an element).
 inline constexpr std::size_t max_dense_order = std::size_t{1} << 17;
 
