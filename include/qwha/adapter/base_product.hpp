@@ -67,10 +67,6 @@ void base_forward(const quantized_matrix<Q>& base, rows_view<const float> x, row
   });
 }
 
-constexpr std::size_t padded_to(std::size_t count, std::size_t unit) noexcept {
-  return (count + unit - 1) / unit * unit;
-}
-
 /// Rows of light work for one chunk of a parallel loop.
 constexpr std::size_t row_grain(std::size_t cols) noexcept { return 1 + 65536 / std::max<std::size_t>(cols, 1); }
 
@@ -86,6 +82,12 @@ constexpr std::size_t base_forward_one_floats(std::size_t cols) noexcept {
 /// Rows whose additions to one token are asked for together.
 inline constexpr std::size_t one_token_strip = 128;
 
+/// Strips of a chunk: all additions of a chunk come before its products, because both live from prefetched streams and
+/// disturb each other's when they alternate quickly.
+constexpr std::size_t one_token_grain(std::size_t rows) noexcept {
+  return one_token_strip * std::clamp<std::size_t>(rows / (4 * one_token_strip), 1, 8);
+}
+
 /// One token: y = WQ x + addition, without a slab.
 /// @param scratch   base_forward_one_floats(cols) floats
 /// @param addition  `addition(first, count, sums)` writes what rows first … first + count - 1 get beside the product;
@@ -93,22 +95,25 @@ inline constexpr std::size_t one_token_strip = 128;
 template <class Q, class Addition>
 void base_forward_one(const quantized_matrix<Q>& base, const float* x, float* y, [[maybe_unused]] float* scratch,
                       const executor& where, const Addition& addition) {
-  const auto strips = [&](const auto& dot) {
-    const std::size_t grain = padded_to(row_grain(base.cols()), one_token_strip);
-    parallel_for(where, base.rows(), grain, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t first = begin; first < end; first += one_token_strip) {
-        const std::size_t count = std::min(one_token_strip, end - first);
+  const auto rows = [&](const auto& add_rows) {
+    parallel_for(where, base.rows(), one_token_grain(base.rows()), [&](std::size_t begin, std::size_t end) {
+      std::size_t first = begin;
+      for (; first + one_token_strip <= end; first += one_token_strip) addition(first, one_token_strip, y + first);
+      if (first < end) {
         alignas(64) float sums[one_token_strip];
-        addition(first, count, sums);
-        for (std::size_t i = 0; i < count; ++i) y[first + i] = dot(first + i) + sums[i];
+        addition(first, end - first, sums);
+        std::copy_n(sums, end - first, y + first);
       }
+      add_rows(begin, end);
     });
   };
   if constexpr (packed_traits<Q>::lanes != 0) {
     const packed_vector<Q> packed(x, base.cols(), scratch);
-    strips([&](std::size_t r) { return packed_dot(base, r, packed); });
+    rows([&](std::size_t begin, std::size_t end) { add_packed_products(base, begin, end, packed, y); });
   } else {
-    strips([&](std::size_t r) { return decode_dot(base, r, x); });
+    rows([&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) y[r] += decode_dot(base, r, x);
+    });
   }
 }
 

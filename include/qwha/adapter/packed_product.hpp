@@ -267,13 +267,19 @@ QWHA_ALWAYS_INLINE float packed_dot_by_group(const quantized_matrix<Q>& base, st
   return sum_lanes(total) - surplus;
 }
 
+/// y_r += w_r · x for rows begin … end - 1.
 template <class Q>
-QWHA_ALWAYS_INLINE float packed_dot(const quantized_matrix<Q>& base, std::size_t row,
-                                    const packed_vector<Q>& x) noexcept {
+QWHA_NOINLINE void add_packed_products(const quantized_matrix<Q>& base, std::size_t begin, std::size_t end,
+                                       const packed_vector<Q>& x, float* y) noexcept {
+  for (std::size_t r = begin; r < end; ++r) {
 #if QWHA_HAS_AVX512
-  if constexpr (packed_traits<Q>::scales_by_lane) return packed_dot_by_lane(base, row, x);
+    if constexpr (packed_traits<Q>::scales_by_lane) {
+      y[r] += packed_dot_by_lane(base, r, x);
+      continue;
+    }
 #endif
-  return packed_dot_by_group(base, row, x);
+    y[r] += packed_dot_by_group(base, r, x);
+  }
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail
