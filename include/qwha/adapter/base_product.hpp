@@ -117,6 +117,30 @@ void base_forward_one(const quantized_matrix<Q>& base, const float* x, float* y,
   }
 }
 
+/// So many tokens are faster one after the other through packed rows than together through decoded slabs.
+template <class Q>
+inline constexpr std::size_t most_packed_tokens = packed_traits<Q>::lanes == 0    ? 0
+                                                  : packed_traits<Q>::lanes == 16 ? 16
+                                                                                  : 6;
+
+/// y [tokens, out] = x WQᵀ for few tokens. @param scratch  tokens · base_forward_one_floats(cols) floats
+template <class Q>
+void base_forward_few([[maybe_unused]] const quantized_matrix<Q>& base, [[maybe_unused]] rows_view<const float> x,
+                      [[maybe_unused]] rows_view<float> y, [[maybe_unused]] float* scratch,
+                      [[maybe_unused]] const executor& where) {
+  if constexpr (packed_traits<Q>::lanes != 0) {
+    constexpr std::size_t rows_at_once = 32;  // stay in L2 while the tokens pass
+    const std::size_t step = base_forward_one_floats<Q>(base.cols());
+    for (std::size_t t = 0; t < x.rows; ++t) packed_vector<Q>(x.row(t), base.cols(), scratch + t * step);
+    parallel_for(where, base.rows(), rows_at_once, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t t = 0; t < x.rows; ++t) {
+        std::fill(y.row(t) + begin, y.row(t) + end, 0.0f);
+        add_packed_products(base, begin, end, packed_vector<Q>(scratch + t * step, base.cols()), y.row(t));
+      }
+    });
+  }
+}
+
 /// dx [tokens, in] += dy [tokens, out] WQ: tiles of columns in parallel, each decoded once, rows ascending, so that an
 /// element of dx has one owner and one order of summation.
 struct base_gradient_tiles {

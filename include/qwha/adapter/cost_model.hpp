@@ -18,15 +18,17 @@ enum class adapter_path {
 };
 
 /// Cost of what the two paths do beyond the product with WQ that both share. Only ratios matter; the defaults are
-/// nanoseconds of one core (AVX-512, bench/adapter). An aggregate, so that an engine can state its own machine's.
-/// Members are always inlined, since the type crosses files (config.hpp).
+/// nanoseconds of one core (AVX-512), fitted to bench/adapter/paths.csv. An aggregate, so that an engine can state its
+/// own machine's. Members are always inlined, since the type crosses files (config.hpp).
 struct adapter_cost_model {
   double butterfly = 0.0115;  ///< one element through one of the log2(in) levels of a transform
   double interleave = 0.26;   ///< one element of x̂ brought into panel order (two tokens and more)
-  double coefficient = 1.3;   ///< one coefficient times a panel of `panel` tokens, x̂ in L2 or L3
-  double lone = 0.48;         ///< one coefficient times a single token
+  double coefficient = 1.9;   ///< one coefficient times a panel of `panel` tokens, x̂ in L2
+  double lone = 0.35;         ///< one coefficient times a single token
   double weight = 0.065;      ///< one weight of a row that has coefficients: clear, scatter, add to WQ
+  double unpacked = 0.25;     ///< one weight of WQ decoded for at most `packed` tokens instead of multiplied as packed
   std::size_t panel = 16;     ///< tokens that one coefficient meets at once
+  std::size_t packed = 16;    ///< tokens that the activation path multiplies with packed rows
 
   bool operator==(const adapter_cost_model&) const = default;
 
@@ -37,15 +39,15 @@ struct adapter_cost_model {
     const double products = tokens < 2 ? as(tokens) * lone : as((tokens + panel - 1) / panel) * coefficient;
     return transforms + as(coefficients) * products;
   }
-  /// Cost of F T, all rows, whatever the number of tokens.
-  QWHA_ALWAYS_INLINE constexpr double weights(std::size_t out, std::size_t in) const noexcept {
-    return as(out) * as(in) * (levels(in) * butterfly + weight);
+  /// Cost of F T, all rows, and of what the packed product would have saved.
+  QWHA_ALWAYS_INLINE constexpr double weights(std::size_t out, std::size_t in, std::size_t tokens) const noexcept {
+    return as(out) * as(in) * (levels(in) * butterfly + weight + (tokens <= packed ? unpacked : 0.0));
   }
   /// Never `automatic`.
   QWHA_ALWAYS_INLINE constexpr adapter_path choose(std::size_t out, std::size_t in, std::size_t coefficients,
                                                    std::size_t tokens) const noexcept {
-    return activations(in, coefficients, tokens) <= weights(out, in) ? adapter_path::activations
-                                                                     : adapter_path::weights;
+    return activations(in, coefficients, tokens) <= weights(out, in, tokens) ? adapter_path::activations
+                                                                             : adapter_path::weights;
   }
 
  private:

@@ -109,12 +109,7 @@ class low_rank_adapter {
                        std::span<float> dvalues, const executor& where = default_executor()) const noexcept {
     const bool wants_dx = dx.data != nullptr || !dx.empty();
     if (dvalues.size() != values_.size()) return status::shape_mismatch;
-    if (const status s = detail::check_views(x, cols(), dy, rows()); s != status::ok && s != status::overlapping)
-      return s;
-    if (wants_dx) {
-      if (const status s = detail::check_views(dy, rows(), dx, cols()); s != status::ok) return s;
-      if (detail::overlap(x, dx)) return status::overlapping;
-    }
+    if (const status s = detail::check_backward(x, cols(), dy, rows(), dx, wants_dx); s != status::ok) return s;
     if (x.rows == 0) return status::ok;
 
     using tiles = detail::base_gradient_tiles;

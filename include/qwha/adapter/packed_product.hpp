@@ -118,6 +118,8 @@ struct packed_vector {
   const float* x;     ///< [steps][8][lanes], zeros from cols on
   const float* sums;  ///< [groups], and zeros up to a whole register
 
+  /// What an earlier one left in `memory`.
+  packed_vector(const float* memory, std::size_t cols) noexcept : x(memory), sums(memory + steps(cols) * step) {}
   /// @param memory  floats(cols)
   packed_vector(const float* source, std::size_t cols, float* memory) noexcept
       : x(memory), sums(memory + steps(cols) * step) {

@@ -143,4 +143,14 @@ inline status check_views(rows_view<const float> x, std::size_t in, rows_view<co
   return overlap(x, y) ? status::overlapping : status::ok;
 }
 
+/// ok when x [tokens, in] and dy [tokens, out] can be read (they may share memory) and dx [tokens, in] written, where it
+/// is wanted.
+inline status check_backward(rows_view<const float> x, std::size_t in, rows_view<const float> dy, std::size_t out,
+                             rows_view<float> dx, bool wants_dx) noexcept {
+  if (const status s = check_views(x, in, dy, out); s != status::ok && s != status::overlapping) return s;
+  if (!wants_dx) return status::ok;
+  if (const status s = check_views(dy, out, dx, in); s != status::ok) return s;
+  return overlap(x, dx) ? status::overlapping : status::ok;
+}
+
 }  // namespace qwha::inline QWHA_ISA::detail

@@ -91,7 +91,8 @@ class sparse_spectral_adapter {
     return forward_with(tile_product{}, x, y, options, where);
   }
 
-  /// The same with the engine's dense product; a single token on the activation path needs none and decodes as it goes.
+  /// The same with the engine's dense product; few tokens on the activation path need none where
+  /// rows are multiplied as they are packed.
   template <slab_product Product>
   status forward_with(const Product& product, rows_view<const float> x, rows_view<float> y,
                       const adapter_options& options = {}, const executor& where = default_executor()) const noexcept {
@@ -100,7 +101,7 @@ class sparse_spectral_adapter {
     const forward_plan plan = plan_forward<Product>(x.rows, options);
     detail::scratch_memory memory;
     if (const status s = memory.acquire(options.workspace, plan.floats()); s != status::ok) return s;
-    float* panels = memory.take(plan.panel_floats);
+    float* panels = memory.take(plan.panel_floats + plan.few_floats);
     detail::scratch_slots slots(memory.take(plan.slots * plan.slot_floats), plan.slot_floats);
     if (plan.path == adapter_path::weights) {
       forward_by_weights(product, x, y, plan, slots, where);
@@ -143,12 +144,7 @@ class sparse_spectral_adapter {
                        const executor& where = default_executor()) const noexcept {
     const bool wants_dx = dx.data != nullptr || !dx.empty();
     if (dvalues.size() != spectrum_.size()) return status::shape_mismatch;
-    if (const status s = detail::check_views(x, cols(), dy, rows()); s != status::ok && s != status::overlapping)
-      return s;
-    if (wants_dx) {
-      if (const status s = detail::check_views(dy, rows(), dx, cols()); s != status::ok) return s;
-      if (detail::overlap(x, dx)) return status::overlapping;
-    }
+    if (const status s = detail::check_backward(x, cols(), dy, rows(), dx, wants_dx); s != status::ok) return s;
     if (x.rows == 0) return status::ok;
     const backward_plan plan = plan_backward(x.rows);
     detail::scratch_memory memory;
@@ -207,7 +203,8 @@ class sparse_spectral_adapter {
     std::size_t panel_floats;  // of x̂, all tokens
     std::size_t slab;          // rows
     std::size_t slots, slot_floats;
-    std::size_t floats() const noexcept { return panel_floats + slots * slot_floats; }
+    std::size_t few_floats;  // of x for packed rows; 0: by slabs
+    std::size_t floats() const noexcept { return panel_floats + few_floats + slots * slot_floats; }
   };
   struct backward_plan {
     std::size_t tokens, lanes, x_step, dy_step, slots, slot_floats;
@@ -242,7 +239,7 @@ class sparse_spectral_adapter {
   template <class Product>
   forward_plan plan_forward(std::size_t tokens, const adapter_options& options) const noexcept {
     const std::size_t in = cols();
-    forward_plan p{path(tokens, options), detail::panel_lanes(tokens), 0, 0, 0, 0};
+    forward_plan p{path(tokens, options), detail::panel_lanes(tokens), 0, 0, 0, 0, 0};
     p.slab = detail::slab_rows_for<Product>(rows(), in, options.slab_rows);
     const std::size_t slab_floats = detail::padded(p.slab * in);
     if (p.path == adapter_path::weights) {
@@ -254,7 +251,9 @@ class sparse_spectral_adapter {
         p.panel_floats += detail::base_forward_one_floats<Q>(in) + detail::padded(tiles_.floats());
         return p;
       }
-      p.slot_floats = std::max(slab_floats, panels == 0 ? 0 : p.lanes * detail::scratch_stride(in));
+      if (tokens <= detail::most_packed_tokens<Q>) p.few_floats = tokens * detail::base_forward_one_floats<Q>(in);
+      p.slot_floats =
+          std::max(p.few_floats == 0 ? slab_floats : 0, panels == 0 ? 0 : p.lanes * detail::scratch_stride(in));
     }
     p.slots = std::min(detail::scratch_slots::most,
                        std::max((rows() + p.slab - 1) / p.slab, (tokens + p.lanes - 1) / p.lanes));
@@ -314,9 +313,19 @@ class sparse_spectral_adapter {
     detail::for_each_unit(where, {panel_count, 1}, slots, [&](std::size_t panel, std::size_t, float* scratch) {
       detail::transform_panel<W>(transform_, x, tokens_of(panel), scratch, panels + panel * step);
     });
-    detail::base_forward(base_, x, y, product, plan.slab, slots, where, [&](std::size_t first, std::size_t count) {
-      for (std::size_t panel = 0; panel < panel_count; ++panel)
-        detail::add_sparse_product<W>(f, first, count, panels + panel * step, tokens_of(panel), y);
+    if (plan.few_floats != 0)
+      detail::base_forward_few(base_, x, y, panels + plan.panel_floats, where);
+    else
+      detail::base_forward(base_, x, y, product, plan.slab, slots, where, [](std::size_t, std::size_t) {});
+    // Panel by panel over all rows: a panel stays in L2, which slabs of weights in between would take.
+    constexpr std::size_t rows_at_once = 256;
+    const std::size_t parts = (rows() + rows_at_once - 1) / rows_at_once;
+    parallel_for(where, panel_count * parts, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::size_t panel = i / parts, first = i % parts * rows_at_once;
+        detail::add_sparse_product<W>(f, first, std::min(rows_at_once, rows() - first), panels + panel * step,
+                                      tokens_of(panel), y);
+      }
     });
   }
 
