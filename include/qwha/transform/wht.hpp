@@ -48,7 +48,7 @@ namespace qwha::inline QWHA_ISA {
 /// @tparam N        row length, or `dynamic_order`
 ///
 /// Every `apply…`: rows of any stride and alignment; zero rows are allowed.
-/// @par Cost      an element: log2 2^k additions, and at most m / 4 + 7 where there is a dense factor m; each row is read and
+/// @par Cost      an element: log2 2^k additions, at most m / 4 + 7 more for a dense factor m; each row is read and
 ///                written once as long as it fits the first-level cache (48 KiB), else once more for every 3 bits
 ///                beyond
 /// @par Numerics  float: relative error in the 2-norm of a row <= 2e-7 log2 n; 16-bit types: float arithmetic and one
