@@ -29,8 +29,9 @@ int main(int argc, char** argv) try {
   const std::filesystem::path folder = std::filesystem::path(argv[1]) / bench::slug(all.front().cpu);
   std::filesystem::create_directories(folder);
   for (int i = 3; i < argc; ++i) {
-    const std::filesystem::path file = argv[i];
-    std::filesystem::copy_file(file, folder / file.filename(), std::filesystem::copy_options::overwrite_existing);
+    const std::filesystem::path file = argv[i], copy = folder / file.filename();
+    if (std::filesystem::exists(copy) && std::filesystem::equivalent(file, copy)) continue;  // drawn again
+    std::filesystem::copy_file(file, copy, std::filesystem::copy_options::overwrite_existing);
   }
   write(folder / "results.md", bench::tables(all, argv[2]));
   for (const bench::figure& f : bench::figures(all, argv[2])) write(folder / (f.name + ".svg"), drawing::draw(f.chart));
