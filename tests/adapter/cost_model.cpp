@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cstddef>
+#include <fstream>
+#include <sstream>
+#include <string>
 
 #include "catch.hpp"
 
@@ -27,4 +31,25 @@ TEST_CASE("few tokens go through the activations, many through the weights", "[a
   // Nothing to do without coefficients beyond the transforms, which a caller may declare free.
   constexpr adapter_cost_model free{.butterfly = 0, .interleave = 0};
   static_assert(free.choose(4096, 4096, 0, 1 << 20) == adapter_path::activations);
+}
+
+TEST_CASE("the model never picks a path that was measured a fifth slower than the other", "[adapter]") {
+  std::ifstream table(QWHA_TEST_SOURCE_DIR "/../bench/adapter/paths.csv");
+  REQUIRE(table);
+  std::size_t measured = 0;
+  for (std::string line; std::getline(table, line);) {
+    if (line.empty() || line[0] < '0' || line[0] > '9') continue;
+    INFO(line);
+    std::istringstream fields(line);
+    std::size_t out = 0, in = 0, coefficients = 0, tokens = 0;
+    double activations = 0, weights = 0;
+    char comma = 0;
+    fields >> out >> comma >> in >> comma >> coefficients >> comma >> tokens >> comma >> activations >> comma >>
+        weights;
+    REQUIRE(fields);
+    const bool by_activations = adapter_cost_model{}.choose(out, in, coefficients, tokens) == adapter_path::activations;
+    CHECK((by_activations ? activations : weights) <= 1.2 * std::min(activations, weights));
+    ++measured;
+  }
+  CHECK(measured == 20);
 }
