@@ -63,7 +63,7 @@ void stages(bench::session& s, std::size_t n, std::size_t rank) {
   const layer l(n);
   qwha::fit_options paper = qwha::paper_fit_options(rank * 2 * n), pursuit = paper;
   pursuit.selection = qwha::selection::pursuit;
-  pursuit.exchange_rounds = 4;
+  pursuit.exchange_rounds = qwha::fit_options{}.exchange_rounds;
 
   const auto order = static_cast<Eigen::Index>(n);
   const double_matrix a = double_matrix::Constant(order, order, 0.5), b = double_matrix::Constant(order, order, 0.25);
@@ -103,8 +103,8 @@ void threads(bench::session& s, std::size_t n) {
     c.seconds = 4;
     c.least_rounds = 2;
     const auto l = std::make_shared<layer>(n);
-    qwha::fit_options o = qwha::paper_fit_options(64 * 2 * n);
-    if (greedy) o.selection = qwha::selection::pursuit;
+    const qwha::fit_options o =
+        greedy ? qwha::fit_options{.parameters = 64 * 2 * n} : qwha::paper_fit_options(64 * 2 * n);
     const auto run = [l, o](int count) {
       const int before = omp_get_max_threads();
       omp_set_num_threads(count);
