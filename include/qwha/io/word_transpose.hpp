@@ -21,17 +21,28 @@ void transpose_words(const std::byte* words, std::size_t width, std::size_t heig
                      std::size_t count, const Row& row, std::size_t most) {
   constexpr std::size_t side = 16;  // words in a cache line
   const std::size_t bytes = std::min(4 * height, most);
-  std::uint32_t in[side][side], out[side][side];
   for (std::size_t h = 0; 4 * h < bytes; h += side) {
-    const std::size_t lines = std::min(side, height - h);
+    const std::size_t end = std::min(h + side, (bytes + 3) / 4);
     for (std::size_t c = 0; c < count; c += side) {
       const std::size_t columns = std::min(side, count - c);
-      for (std::size_t i = 0; i < lines; ++i)
-        std::memcpy(in[i], words + 4 * ((h + i) * width + first + c), 4 * columns);
-      for (std::size_t i = 0; i < lines; ++i)
-        for (std::size_t j = 0; j < columns; ++j) out[j][i] = in[i][j];
-      for (std::size_t j = 0; j < columns; ++j)
-        std::memcpy(row(c + j) + 4 * h, out[j], std::min(4 * lines, bytes - 4 * h));
+      const auto word = [&](std::size_t line, std::size_t j) {
+        std::uint32_t w;
+        std::memcpy(&w, words + 4 * (line * width + first + c + j), sizeof w);
+        return w;
+      };
+      std::byte* to[side];
+      for (std::size_t j = 0; j < columns; ++j) to[j] = row(c + j);
+      std::size_t line = h;
+      for (; line + 2 <= end && 4 * (line + 2) <= bytes; line += 2)  // two words a store: stores are the bottleneck
+        for (std::size_t j = 0; j < columns; ++j) {
+          const std::uint64_t two = word(line, j) | std::uint64_t{word(line + 1, j)} << 32;
+          std::memcpy(to[j] + 4 * line, &two, sizeof two);
+        }
+      for (; line < end; ++line)
+        for (std::size_t j = 0; j < columns; ++j) {
+          const std::uint32_t last = word(line, j);
+          std::memcpy(to[j] + 4 * line, &last, std::min(sizeof last, bytes - 4 * line));
+        }
     }
   }
 }
