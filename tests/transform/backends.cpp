@@ -47,6 +47,28 @@ void require_scalar_bits() {
   }
 }
 
+/// Batches beyond the caches' reach, which prefetch: odd strides, odd alignment, a tail, serial and in chunks.
+template <class T>
+void require_scalar_bits_of_batches() {
+  const qwha::executor backwards{nullptr, [](void*, std::size_t chunks, qwha::executor::body_function body, void* c) {
+                                   for (std::size_t i = chunks; i-- > 0;) body(c, i);
+                                 }};
+  for (const std::size_t n : {16u, 64u, 256u, 512u, 1024u, 4096u, 8192u, 16384u, 65536u}) {
+    const std::size_t rows = n > 8192 ? 3 : 98304 / n + 3, stride = n + 5;
+    const auto x = samples::row<T>(rows * stride + 1, n);
+    auto serial = x, chunks = x, numbers = x;
+    REQUIRE(wht<>(n).apply(rows_view<T>{serial.data() + 1, rows, n, stride}, qwha::scaling::orthonormal,
+                           qwha::executor::serial()) == status::ok);
+    REQUIRE(wht<>(n).apply(rows_view<T>{chunks.data() + 1, rows, n, stride}, qwha::scaling::orthonormal, backwards) ==
+            status::ok);
+    for (std::size_t r = 0; r < rows; ++r)
+      REQUIRE(wht<qwha::scalar>(n).apply(rows_view<T>{numbers.data() + 1 + r * stride, 1, n}) == status::ok);
+    INFO("n = " << n << ", " << rows << " rows");
+    CHECK(samples::same_bits(serial, numbers));
+    CHECK(samples::same_bits(chunks, numbers));
+  }
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("back ends agree bit for bit", "", first_type, second_type) {
@@ -58,4 +80,8 @@ TEMPLATE_TEST_CASE("back ends agree bit for bit", "", first_type, second_type) {
   SECTION("neon") { require_scalar_bits<qwha::neon, TestType>(); }
 #endif
   SUCCEED("native: " << qwha::native::name);
+}
+
+TEMPLATE_TEST_CASE("batches give the bits of their rows", "", first_type, second_type) {
+  require_scalar_bits_of_batches<TestType>();
 }

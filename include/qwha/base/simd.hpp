@@ -91,6 +91,15 @@ QWHA_KERNEL_INLINE T opaque(T value) noexcept {
 #endif
 }
 
+/// Asks for the cache line of p; any address.
+QWHA_KERNEL_INLINE void prefetch(const void* p) noexcept {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+  __builtin_prefetch(p);
+#else
+  static_cast<void>(p);
+#endif
+}
+
 namespace detail {
 
 #if QWHA_HAS_VECTOR_EXTENSIONS
@@ -187,14 +196,34 @@ QWHA_KERNEL_INLINE void store_half(half* p, vec<float, W> a) noexcept {
 
 template <std::size_t W>
 QWHA_KERNEL_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
+#if QWHA_HAS_AVX512
+  if constexpr (W == 16) {  // GCC's own conversion goes through halves; maskz as in load_half
+    __m256i bits;
+    std::memcpy(&bits, p, sizeof(bits));
+    const auto wide = _mm512_maskz_cvtepu16_epi32(0xffff, bits);
+    return {(typename vec<float, W>::native_type)(_mm512_maskz_slli_epi32(0xffff, wide, 16))};
+  }
+#endif
   vec<std::uint16_t, W> bits;
   std::memcpy(&bits.v, p, sizeof(bits.v));
   return bit_cast_lanes<float>(vec<std::uint32_t, W>{convert_lanes<std::uint32_t>(bits).v << 16});
 }
 
-// Not the AVX512-BF16 instruction: it flushes subnormals, and every back end must give the same bits.
 template <std::size_t W>
 QWHA_KERNEL_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
+#if QWHA_HAS_AVX512 && defined(__AVX512BF16__)
+  if constexpr (W == 16) {
+    // The instruction flushes subnormals, and every back end must give the same bits: they enter with the exponent of
+    // the smallest normal number, which has their unit in the last place, and leave without it.
+    const auto f = (__m512i)(a.v);
+    const __mmask16 tiny = _mm512_testn_epi32_mask(f, _mm512_set1_epi32(0x7f800000));
+    const auto normal = (__m512)(_mm512_mask_or_epi32(f, tiny, f, _mm512_set1_epi32(0x00800000)));
+    const auto rounded = (__m256i)(_mm512_cvtneps_pbh(normal));
+    const __m256i bits = _mm256_mask_sub_epi16(rounded, tiny, rounded, _mm256_set1_epi16(0x0080));
+    std::memcpy(static_cast<void*>(p), &bits, sizeof(bits));
+    return;
+  }
+#endif
   const auto f = bit_cast_lanes<std::uint32_t>(a).v;
   const auto rounded = (f + 0x7fffu + ((f >> 16) & 1u)) >> 16;
   const auto nan = (f >> 16) | 0x40u;

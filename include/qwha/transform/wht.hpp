@@ -229,7 +229,7 @@ class wht {
   /// Calls `body(begin, end)` over the rows; out_of_memory where one of the calls returned false.
   template <class Body>
   status for_rows(std::size_t rows, const executor& where, const Body& body) const noexcept {
-    if (rows <= grain_) return body(0, rows) ? status::ok : status::out_of_memory;
+    if (rows <= grain_ || where.run == nullptr) return body(0, rows) ? status::ok : status::out_of_memory;
     std::atomic<bool> done{true};
     parallel_for(where, rows, grain_, [&](std::size_t begin, std::size_t end) noexcept {
       if (!body(begin, end)) done.store(false, std::memory_order_relaxed);

@@ -20,6 +20,8 @@ struct row_source {
   QWHA_KERNEL_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
     return load_as<T, W>(data + i);
   }
+  static constexpr std::size_t line = 64 / sizeof(S);  ///< numbers in a cache line
+  QWHA_KERNEL_INLINE void prefetch(std::size_t i) const noexcept { qwha::prefetch(data + i); }
 };
 
 /// The numbers that `load` would give, where they lie in memory just as they are; else nullptr.

@@ -202,12 +202,22 @@ void far_pass(std::size_t radix, std::size_t n, std::size_t stride, Load load, S
   }
 }
 
-/// The base blocks of n numbers from `at`, from `load` to `work`.
+/// Asks for `Count` numbers from `at` of the row that `*next` reads, where there is one and it lies in memory.
+template <std::size_t Count, class Load>
+QWHA_KERNEL_INLINE void prefetch_row(const Load* next, std::size_t at) noexcept {
+  if constexpr (requires { next->prefetch(at); })
+    if (next != nullptr)
+      for (std::size_t i = 0; i < Count; i += Load::line) next->prefetch(at + i);
+}
+
+/// The base blocks of n numbers from `at`, from `load` to `work`; meanwhile the same numbers of the row `next`.
 template <bool Double, class T, std::size_t W, class Load>
-QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::size_t n, Load load) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::size_t n, Load load,
+                                               const Load* next) noexcept {
   constexpr std::size_t block = (Double ? 2 : 1) * base_size<T>;
   const memory_row<T> memory{work};
   for (std::size_t end = at + n; at < end; at += block) {
+    prefetch_row<block>(next, at);
     if constexpr (Double)
       double_base_block<T, W>(at, load, memory);
     else
@@ -230,22 +240,25 @@ QWHA_KERNEL_INLINE void near_passes(T* work, std::size_t at, const Store& store)
 
 /// N numbers from `at`, more than a base block, that stay in the first-level cache.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, const Store& store,
+                                    const Load* next) noexcept {
   constexpr std::size_t base = base_size<T>;
   constexpr bool twin = tuning<T, W>.double_base && (N == 2 * base || N == 2 * base * tuning<T, W>.max_radix);
   if constexpr (twin && N == 2 * base) {
+    prefetch_row<N>(next, at);
     double_base_block<T, W>(at, load, store);
   } else {
-    base_sweep<twin, T, W>(work, at, N, load);
+    base_sweep<twin, T, W>(work, at, N, load, next);
     near_passes<N, (twin ? 2 : 1) * base, T, W>(work, at, store);
   }
 }
 
 /// n numbers that do not fit the first-level cache: blocks of `Block` first, then the passes across them.
 template <std::size_t Block, class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, const Store& store) noexcept {
+QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, const Store& store,
+                                    const Load* next) noexcept {
   const memory_row<T> memory{work};
-  for (std::size_t at = 0; at < n; at += Block) cache_block<Block, T, W>(work, at, load, memory);
+  for (std::size_t at = 0; at < n; at += Block) cache_block<Block, T, W>(work, at, load, memory, next);
   for (std::size_t stride = Block;;) {
     const std::size_t radix = next_radix(n / stride, tuning<T, W>.far_radix);
     if (radix * stride == n) return far_pass<T, W>(radix, n, stride, memory, store);
@@ -256,23 +269,30 @@ QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, co
 
 /// n numbers, n == N known to the compiler.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store& store) noexcept {
+QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store& store,
+                                         const Load* next = nullptr) noexcept {
   constexpr std::size_t L = group_size<T>, block = tuning<T, W>.cache_block / sizeof(T);
+  if constexpr (N <= base_size<T>) prefetch_row<N>(next, 0);
   if constexpr (N < L)
     runs<1, N, T, W>(0, 0, load, store);
   else if constexpr (N <= base_size<T>)
     base_block<N / L, T, W>(work, 0, load, store);
   else if constexpr (N <= 2 * block)
-    cache_block<N, T, W>(work, 0, load, store);
+    cache_block<N, T, W>(work, 0, load, store, next);
   else
-    far_sylvester<(N == 2 * tuning<T, W>.far_radix * block ? 2 * block : block), T, W>(N, work, load, store);
+    far_sylvester<(N == 2 * tuning<T, W>.far_radix * block ? 2 * block : block), T, W>(N, work, load, store, next);
 }
 
 /// Rows begin … end - 1 of N numbers each.
 template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
 QWHA_NO_SANITIZE QWHA_NOINLINE void static_rows(std::size_t begin, std::size_t end, const Load& load,
                                                 const Store& store, const Work& work) noexcept {
-  for (std::size_t r = begin; r < end; ++r) static_sylvester<N, T, W>(work(r), load(r), store(r));
+  constexpr std::size_t bytes = N * sizeof(T), ahead = bytes < prefetch_bytes ? prefetch_bytes / bytes : 1;
+  const bool streams = end - begin > ahead && (end - begin) * bytes > cached_bytes;
+  for (std::size_t r = begin; r < end; ++r) {
+    const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
+    static_sylvester<N, T, W>(work(r), source, store(r), streams ? &next : nullptr);
+  }
 }
 
 /// The same for n = 2^(First + K) known at run time, one of those in the sequence.
@@ -292,11 +312,14 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
   if (n <= 2 * block)
     return known_rows<base + 1, T, W>(n, begin, end, load, store, work,
                                       std::make_index_sequence<std::countr_zero(block) + 1 - base>{});
+  // Rows that leave no room for the next one in the second-level cache ask for their own numbers just in time.
+  const std::size_t ahead = n * sizeof(T) <= row_ahead_bytes ? 1 : 0;
   for (std::size_t r = begin; r < end; ++r) {
+    const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
     if (n / block == 2 * tuning<T, W>.far_radix)  // one far pass instead of two
-      far_sylvester<2 * block, T, W>(n, work(r), load(r), store(r));
+      far_sylvester<2 * block, T, W>(n, work(r), source, store(r), end - begin > 1 ? &next : nullptr);
     else
-      far_sylvester<block, T, W>(n, work(r), load(r), store(r));
+      far_sylvester<block, T, W>(n, work(r), source, store(r), end - begin > 1 ? &next : nullptr);
   }
 }
 

@@ -27,6 +27,10 @@ inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
                                             : R == 8            ? 2
                                                                 : 0;
 
+/// Batches beyond `cached_bytes` ask for numbers at least `prefetch_bytes`, or a row, before their turn; but never a row
+/// of more than `row_ahead_bytes`.
+inline constexpr std::size_t cached_bytes = 32768, prefetch_bytes = 4096, row_ahead_bytes = 131072;
+
 struct cpu_tuning {
   std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
   std::size_t max_radix;    ///< registers of one column in a pass inside a cache block
