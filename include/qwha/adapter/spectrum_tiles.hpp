@@ -125,7 +125,8 @@ class spectrum_tiles {
     std::array<std::uint8_t, side> order;
     std::iota(order.begin(), order.end(), std::uint8_t{0});
     const auto size = [&](std::size_t i) { return end[i] - next[i]; };
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return size(a) > size(b); });
+    std::sort(order.begin(), order.end(),
+              [&](std::uint8_t a, std::uint8_t b) { return size(a) != size(b) ? size(a) > size(b) : a < b; });
     const std::size_t rank_start = ranks_.size();
     ranks_.resize(rank_start + side);
     for (std::size_t rank = 0; rank < side; ++rank) {
