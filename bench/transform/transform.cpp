@@ -43,19 +43,19 @@ constexpr std::size_t small_bytes = std::size_t{1} << 14;
 constexpr std::size_t shortest = 64, longest = 65536;
 constexpr std::size_t model_orders[] = {640, 768, 896, 1536, 2560, 3072, 3584, 5120, 6144, 7168, 11008, 14336, 18944};
 
-/// The memory that every contestant works on, as any type. Asking for more than ever before moves it.
+/// The memory that every contestant works on, as any type: one block for all contests, so that a row lies at the same
+/// address in each of them, and with it what it shares cache sets with.
 class arena {
  public:
+  /// @pre count * sizeof(T) <= large_bytes
   template <class T>
   T* zeros(std::size_t count) {
-    const std::size_t needed = (count * sizeof(T) + sizeof(double) - 1) / sizeof(double);
-    if (needed > memory_.size()) memory_ = qwha::aligned_buffer<double>(needed);
-    std::fill_n(memory_.data(), needed, 0.0);
+    std::fill_n(memory_.data(), (count * sizeof(T) + sizeof(double) - 1) / sizeof(double), 0.0);
     return reinterpret_cast<T*>(memory_.data());
   }
 
  private:
-  qwha::aligned_buffer<double> memory_;
+  qwha::aligned_buffer<double> memory_{large_bytes / sizeof(double)};
 };
 
 /// The definition: entry (i, j) of the Sylvester matrix is the parity of the bits that i and j share.
