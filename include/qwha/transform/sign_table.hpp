@@ -77,8 +77,9 @@ class sign_table {
   void append_chunk(const hadamard_matrix& h, bool transposed, std::size_t first, std::size_t last) {
     std::vector<output_sums> outputs;
     for (std::size_t i = 0; i < order_; ++i) outputs.push_back(sums_of(h, transposed, i, first, last));
-    std::stable_sort(outputs.begin(), outputs.end(),
-                     [](const output_sums& a, const output_sums& b) { return a.plus.size() < b.plus.size(); });
+    std::sort(outputs.begin(), outputs.end(), [](const output_sums& a, const output_sums& b) {
+      return std::pair(a.plus.size(), a.output) < std::pair(b.plus.size(), b.output);
+    });
     while (outputs.size() % tile_outputs != 0) outputs.push_back(outputs.back());  // written twice, the same
     const std::size_t first_tile = tiles_.size();
     for (std::size_t i = 0; i < outputs.size(); i += tile_outputs) append_tile(outputs.data() + i);

@@ -34,12 +34,12 @@ struct static_signs {
 
   static constexpr std::array<std::uint8_t, order * groups> make_codes() {
     const hadamard_matrix h(factor);
-    std::array<std::uint8_t, order * groups> codes{};
+    std::array<std::uint8_t, order * groups> made{};
     for (std::size_t i = 0; i < order; ++i)
       for (std::size_t j = 0; j < order; ++j)
         if (Transposed ? h.negative(j, i) : h.negative(i, j))
-          codes[i * groups + j / 4] = static_cast<std::uint8_t>(codes[i * groups + j / 4] | 1u << j % 4);
-    return codes;
+          made[i * groups + j / 4] = static_cast<std::uint8_t>(made[i * groups + j / 4] | 1u << j % 4);
+    return made;
   }
   static constexpr std::array<std::uint8_t, order * groups> codes = make_codes();
 };

@@ -40,7 +40,7 @@ template <std::size_t T, bool Transposed>
 struct williamson_terms {
   static constexpr std::array<std::array<signed_term, 4>, T> make() {
     const hadamard_matrix h({construction::williamson, static_cast<std::uint32_t>(T)});
-    std::array<std::array<signed_term, 4>, T> terms{};
+    std::array<std::array<signed_term, 4>, T> made{};
     for (std::size_t d = 0; d < T; ++d)
       for (std::size_t row = 0; row < 4; ++row) {
         unsigned code = 0;  // bit c: input c is subtracted
@@ -51,9 +51,9 @@ struct williamson_terms {
         const bool negative = odd ? std::popcount(code) == 3 : (code & 1u) != 0;
         const unsigned plain = negative ? ~code & 15u : code;
         const unsigned even = plain == 0 ? 0 : static_cast<unsigned>(std::countr_zero(~plain >> 1 & 7u)) + 1;
-        terms[d][row] = {static_cast<std::uint8_t>(odd ? std::countr_zero(plain) : static_cast<int>(even)), negative};
+        made[d][row] = {static_cast<std::uint8_t>(odd ? std::countr_zero(plain) : static_cast<int>(even)), negative};
       }
-    return terms;
+    return made;
   }
   static constexpr std::array<std::array<signed_term, 4>, T> terms = make();
 
