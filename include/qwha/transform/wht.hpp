@@ -207,13 +207,34 @@ class wht {
       return
           [to = data + r * stride, factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
     };
-    if constexpr (std::same_as<A, T>)  // the output row is the scratch
+    const bool split = splits<A>(in.rows, where);
+    if constexpr (std::same_as<A, T>) {  // the output row is the scratch
+      const auto row = [data = out.data, stride = out.stride](std::size_t r) { return data + r * stride; };
+      if (split) return split_rows<A>(in.rows, load, store, row, where), status::ok;
       return for_rows(in.rows, where, [&](std::size_t begin, std::size_t end) noexcept {
-        return transform_rows<A>(begin, end, o, load, store,
-                                 [data = out.data, stride = out.stride](std::size_t r) { return data + r * stride; });
+        return transform_rows<A>(begin, end, o, load, store, row);
       });
-    else
-      return in_scratch<A>(in.rows, load, store, o, where);
+    } else {
+      if (!split) return in_scratch<A>(in.rows, load, store, o, where);
+      const bool done = detail::with_scratch<A, stack_bytes / sizeof(A)>(order(), [&](A* work) noexcept {
+        split_rows<A>(in.rows, load, store, [work](std::size_t) { return work; }, where);
+        return true;
+      });
+      return done ? status::ok : status::out_of_memory;
+    }
+  }
+
+  /// Whether each row is split across the threads.
+  template <class T>
+  bool splits(std::size_t rows, const executor& where) const noexcept {
+    return where.run != nullptr && plan_.count == 0 && detail::split_pays(rows, order() * sizeof(T));
+  }
+
+  template <class T, class Load, class Store, class Work>
+  void split_rows(std::size_t rows, const Load& load, const Store& store, const Work& work,
+                  const executor& where) const noexcept {
+    for (std::size_t r = 0; r < rows; ++r)
+      detail::split_row<T, lanes<Backend, T>>(order(), work(r), load(r), store(r), where);
   }
 
   template <class T, class Load, class Store>

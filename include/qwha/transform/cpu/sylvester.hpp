@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <qwha/base/config.hpp>
+#include <qwha/base/executor.hpp>
 #include <qwha/base/simd.hpp>
 #include <qwha/transform/cpu/tuning.hpp>
 
@@ -188,17 +189,19 @@ template <std::size_t R, std::size_t Stride, class T, std::size_t W, class Load,
 QWHA_NO_SANITIZE QWHA_NOINLINE void near_pass(std::size_t at, std::size_t n, Load load, Store store) noexcept {
   for (std::size_t end = at + n; at < end; at += R * Stride) strided<R, T, W>(at, Stride, Stride, load, store);
 }
-/// The same with a stride known at run time.
+/// The same with a stride known at run time, on `columns` of the stride's columns only, those from `at`.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
-QWHA_NO_SANITIZE QWHA_NOINLINE void far_pass(std::size_t n, std::size_t stride, Load load, Store store) noexcept {
-  for (std::size_t at = 0; at < n; at += R * stride) strided<R, T, W>(at, stride, stride, load, store);
+QWHA_NO_SANITIZE QWHA_NOINLINE void far_pass(std::size_t at, std::size_t n, std::size_t stride, std::size_t columns,
+                                             Load load, Store store) noexcept {
+  for (std::size_t end = at + n; at < end; at += R * stride) strided<R, T, W>(at, stride, columns, load, store);
 }
 template <class T, std::size_t W, class Load, class Store>
-void far_pass(std::size_t radix, std::size_t n, std::size_t stride, Load load, Store store) noexcept {
+void far_pass(std::size_t radix, std::size_t at, std::size_t n, std::size_t stride, std::size_t columns, Load load,
+              Store store) noexcept {
   switch (radix) {
-    case 2: return far_pass<2, T, W>(n, stride, load, store);
-    case 4: return far_pass<4, T, W>(n, stride, load, store);
-    default: return far_pass<8, T, W>(n, stride, load, store);
+    case 2: return far_pass<2, T, W>(at, n, stride, columns, load, store);
+    case 4: return far_pass<4, T, W>(at, n, stride, columns, load, store);
+    default: return far_pass<8, T, W>(at, n, stride, columns, load, store);
   }
 }
 
@@ -253,18 +256,37 @@ QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, c
   }
 }
 
-/// n numbers that do not fit the first-level cache: blocks of `Block` first, then the passes across them.
+/// The bits below log2 n of n numbers from `at`: blocks of `Block` first, then the passes across them.
+template <std::size_t Block, class T, std::size_t W, class Load>
+QWHA_NO_SANITIZE void far_part(std::size_t at, std::size_t n, T* work, const Load& load, const Load* next) noexcept {
+  const memory_row<T> memory{work};
+  for (std::size_t b = at; b < at + n; b += Block) cache_block<Block, T, W>(work, b, load, memory, next);
+  for (std::size_t stride = Block; stride < n;) {
+    const std::size_t radix = next_radix(n / stride, tuning<T, W>.far_radix);
+    far_pass<T, W>(radix, at, n, stride, stride, memory, memory);
+    stride *= radix;
+  }
+}
+
+/// n numbers that do not fit the first-level cache: as many parts as the last pass has registers, then that pass.
 template <std::size_t Block, class T, std::size_t W, class Load, class Store>
 QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, const Store& store,
                                     const Load* next) noexcept {
-  const memory_row<T> memory{work};
-  for (std::size_t at = 0; at < n; at += Block) cache_block<Block, T, W>(work, at, load, memory, next);
-  for (std::size_t stride = Block;;) {
-    const std::size_t radix = next_radix(n / stride, tuning<T, W>.far_radix);
-    if (radix * stride == n) return far_pass<T, W>(radix, n, stride, memory, store);
-    far_pass<T, W>(radix, n, stride, memory, memory);
-    stride *= radix;
-  }
+  const std::size_t radix = next_radix(n / Block, tuning<T, W>.far_radix), part = n / radix;
+  for (std::size_t at = 0; at < n; at += part) far_part<Block, T, W>(at, part, work, load, next);
+  far_pass<T, W>(radix, 0, n, part, part, memory_row<T>{work}, store);
+}
+
+/// The same by the threads of `where`: the parts, then equal shares of the last pass's columns.
+template <std::size_t Block, class T, std::size_t W, class Load, class Store>
+void split_sylvester(std::size_t n, T* work, const Load& load, const Store& store, const executor& where) noexcept {
+  const std::size_t radix = next_radix(n / Block, tuning<T, W>.far_radix), part = n / radix;
+  parallel_for(where, n, part, [&](std::size_t begin, std::size_t) noexcept {
+    far_part<Block, T, W, Load>(begin, part, work, load, nullptr);
+  });
+  parallel_for(where, part, part / 8, [&](std::size_t begin, std::size_t end) noexcept {
+    far_pass<T, W>(radix, begin, n, part, end - begin, memory_row<T>{work}, store);
+  });
 }
 
 /// n numbers, n == N known to the compiler.
@@ -321,6 +343,16 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
     else
       far_sylvester<block, T, W>(n, work(r), source, store(r), end - begin > 1 ? &next : nullptr);
   }
+}
+
+/// One row of n = 2^k numbers, more than two cache blocks, by the threads of `where`.
+template <class T, std::size_t W, class Load, class Store>
+void split_row(std::size_t n, T* work, const Load& load, const Store& store, const executor& where) noexcept {
+  constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T);
+  if (n / block == 2 * tuning<T, W>.far_radix)
+    split_sylvester<2 * block, T, W>(n, work, load, store, where);
+  else
+    split_sylvester<block, T, W>(n, work, load, store, where);
 }
 
 /// The transform of rows begin … end - 1, n = 2^k numbers each: row r is read through `load(r)(width, i)`, kept in

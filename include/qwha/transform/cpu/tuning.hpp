@@ -31,6 +31,12 @@ inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
 /// of more than `row_ahead_bytes`.
 inline constexpr std::size_t cached_bytes = 32768, prefetch_bytes = 4096, row_ahead_bytes = 131072;
 
+/// Whether so few and so large rows are each split across the threads: two parallel loops must cost less than the half
+/// of a row that they may save, and rows of their own threads save more where there are as many.
+constexpr bool split_pays(std::size_t rows, std::size_t bytes) noexcept {
+  return rows == 1 ? bytes >= std::size_t{1} << 19 : rows <= 8 && bytes >= std::size_t{1} << 22;
+}
+
 struct cpu_tuning {
   std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
   std::size_t max_radix;    ///< registers of one column in a pass inside a cache block
