@@ -7,24 +7,12 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "layers.hpp"
 #include "oracle.hpp"
 
 #include <qwha/adapter/sparse_spectral_adapter.hpp>
-#include <qwha/quant/affine.hpp>
-#include <qwha/quant/quantize.hpp>
 
 namespace {
-
-using base_format = qwha::affine<4, 64>;
-
-qwha::quantized_matrix<base_format> random_base(std::size_t out, std::size_t in, std::uint64_t seed) {
-  const oracle::strided w(out, in, 0, seed);
-  return qwha::quantize<base_format>(w.view());
-}
-
-struct shape {
-  std::size_t out, in, per_row;
-};
 
 double norm_of_row(const oracle::matrix& m, std::size_t row) {
   double sum = 0;

@@ -10,26 +10,10 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "layers.hpp"
 #include "oracle.hpp"
 
 #include <qwha/adapter/sparse_spectral_adapter.hpp>
-#include <qwha/quant/affine.hpp>
-#include <qwha/quant/quantize.hpp>
-
-namespace {
-
-using base_format = qwha::affine<4, 64>;
-
-qwha::quantized_matrix<base_format> random_base(std::size_t out, std::size_t in, std::uint64_t seed) {
-  const oracle::strided w(out, in, 0, seed);
-  return qwha::quantize<base_format>(w.view());
-}
-
-struct shape {
-  std::size_t out, in, per_row;
-};
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("forward is the definition, on every path", "[adapter]", float, double, qwha::half, qwha::bfloat16) {
   const auto s = GENERATE(shape{1, 64, 9}, shape{7, 64, 64}, shape{37, 96, 5}, shape{33, 80, 11}, shape{130, 112, 6},

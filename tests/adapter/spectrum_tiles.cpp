@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // y = F x̂ through tiles against its definition, for patterns that fill tiles unevenly; and adapters whose coefficients
 // are written after they were arranged.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -73,14 +75,15 @@ TEMPLATE_TEST_CASE("a product by tiles is the definition", "[adapter]", float, d
 
 #endif
 
-TEST_CASE("coefficients written after construction count at once, packed again or not", "[adapter]") {
+TEST_CASE("coefficients written after construction count at once, and never in what was packed before", "[adapter]") {
   using format = qwha::affine<4, 64>;
   const std::size_t out = 150, in = 192;
   const oracle::strided w(out, in, 0, 3);
   const auto base = qwha::quantize<format>(w.view());
-  qwha::sparse_spectral_adapter<float, format> adapter(base, oracle::random_spectrum<float>(out, in, 9, 4));
+  using adapter_type = qwha::sparse_spectral_adapter<float, format>;
+  adapter_type trained(base, oracle::random_spectrum<float>(out, in, 9, 4));
   const oracle::matrix t = oracle::transform(in), wq = oracle::dense(base);
-  const auto check = [&] {
+  const auto check = [&](const adapter_type& adapter) {
     for (const std::size_t tokens : {1, 2, 8, 16, 17}) {
       INFO(tokens << " tokens");
       const oracle::strided x(tokens, in, 1, 5);
@@ -92,9 +95,27 @@ TEST_CASE("coefficients written after construction count at once, packed again o
                                      oracle::forward_bound(oracle::dense(x.view()), wq, adapter.spectrum())) == "");
     }
   };
-  check();
-  for (float& c : adapter.values()) c = 3 * c + 0.25f;
-  check();
-  adapter.pack();
-  check();
+  const auto one_token = [&](const adapter_type& adapter) {
+    const oracle::strided x(1, in, 0, 6);
+    std::vector<float> y(out);
+    REQUIRE(adapter.forward(x.view(), {y.data(), 1, out}) == qwha::status::ok);
+    return y;
+  };
+  check(trained);
+  const std::span<float> values = trained.values();
+  for (float& c : values) c = 3 * c + 0.25f;
+  check(trained);
+
+  adapter_type served = trained.packed();
+  check(served);
+  const std::vector<float> before = one_token(served), coefficients(values.begin(), values.end());
+  for (float& c : values) c = -c;  // a span from before packed()
+  check(trained);
+  CHECK(one_token(served) == before);
+  CHECK(std::ranges::equal(served.spectrum().values(), coefficients));
+
+  for (float& c : served.values()) c *= 2;
+  check(served);
+  check(trained);
+  check(adapter_type(served));
 }

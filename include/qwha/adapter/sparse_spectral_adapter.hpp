@@ -72,15 +72,25 @@ class sparse_spectral_adapter {
   const quantized_matrix<Q>& base() const noexcept { return base_; }
   const sparse_spectrum<T>& spectrum() const noexcept { return spectrum_; }
   const Transform& transform() const noexcept { return transform_; }
-  /// All coefficients, row after row; writable, so that an optimiser steps on them. What is written must stay finite.
-  /// A single token is slower from here on, until `pack`.
+  /// All coefficients, row after row; writable, so that an optimiser steps on them. What is written must stay finite, and
+  /// counts at once: asking for them gives up, for good, the arrangement that makes a single token fast. An engine that
+  /// only infers never asks; after training, serve from `packed()`. Assigning to the adapter ends the span.
   std::span<T> values() noexcept {
     tiles_ = {};
     return spectrum_.values();
   }
-  /// Arranges the coefficients for single tokens once more, after the last write through `values()`. New adapters are
-  /// arranged. Cost: a few passes over the coefficients; memory for another copy of them. @throws std::bad_alloc
-  void pack() { tiles_ = tiles(spectrum_); }
+  /// The adapter with its coefficients as they are now, arranged for single tokens as a new one is:
+  ///
+  ///   optimiser.step(adapter.values(), gradient);
+  ///   const auto served = adapter.packed();
+  ///
+  /// It has coefficients of its own (the codes of the base are shared), so that no span from `values()` of this adapter,
+  /// taken before or after, can change it. Cost: a few passes over the coefficients. @throws std::bad_alloc
+  sparse_spectral_adapter packed() const {
+    sparse_spectral_adapter copy(*this);
+    copy.tiles_ = tiles(copy.spectrum_);
+    return copy;
+  }
 
   /// y [tokens, out] = x [tokens, in] (WQ + F T)ᵀ. Views of any stride and alignment; x and y do not share memory.
   /// Cost: the product with WQ, and the cheaper of tokens · (in log in + p) and out · in log in operations.
