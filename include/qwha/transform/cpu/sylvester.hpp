@@ -97,6 +97,7 @@ QWHA_KERNEL_INLINE void strided(std::size_t at, std::size_t stride, std::size_t 
                                 const Store& store) noexcept {
   using V = vec<T, W>;
   for (std::size_t c = at; c < at + columns; c += W) {
+    if constexpr (requires { load.template ahead<R, W>(c); }) load.template ahead<R, W>(c);
     V r[R];
     load_registers(r, load, c, stride, std::make_index_sequence<R>{});
     butterflies<1, R, R, fused_levels<R, W>>(r, minus_one<T, W>());
@@ -213,14 +214,36 @@ QWHA_KERNEL_INLINE void prefetch_row(const Load* next, std::size_t at) noexcept 
       for (std::size_t i = 0; i < Count; i += Load::line) next->prefetch(at + i);
 }
 
-/// The base blocks of n numbers from `at`, from `load` to `work`; meanwhile the same numbers of the row `next`.
-template <bool Double, class T, std::size_t W, class Load>
+/// A row in memory; a pass through its columns from `at` on asks meanwhile for numbers of the row `*next` from `from`
+/// on, Eighths of eight of its own.
+template <std::size_t Eighths, class T, class Load>
+struct row_before : memory_row<T> {
+  const Load* next;
+  std::size_t at, from;
+  template <std::size_t R, std::size_t W>
+  QWHA_KERNEL_INLINE void ahead(std::size_t column) const noexcept {
+    prefetch_row<R * W * Eighths / 8>(next, from + (column - at) * R * Eighths / 8);
+  }
+};
+
+/// Calls `pass` with the row `work`, as `row_before` where there is a next one in memory.
+template <std::size_t Eighths, class T, class Load, class Pass>
+QWHA_KERNEL_INLINE void pass_before(const Load* next, std::size_t from, T* work, std::size_t at,
+                                    const Pass& pass) noexcept {
+  if constexpr (Eighths != 0 && requires { next->prefetch(at); })
+    if (next != nullptr) return pass(row_before<Eighths, T, Load>{{work}, next, at, from});
+  pass(memory_row<T>{work});
+}
+
+/// The base blocks of n numbers from `at`, from `load` to `work`; meanwhile their share of the row `next`.
+template <bool Double, prefetch_shares Shares, class T, std::size_t W, class Load>
 QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::size_t n, Load load,
                                                const Load* next) noexcept {
   constexpr std::size_t block = (Double ? 2 : 1) * base_size<T>;
   const memory_row<T> memory{work};
-  for (std::size_t end = at + n; at < end; at += block) {
-    prefetch_row<block>(next, at);
+  std::size_t from = at * Shares.block / 8;
+  for (std::size_t end = at + n; at < end; at += block, from += block * Shares.base / 8) {
+    prefetch_row<block * Shares.base / 8>(next, from);
     if constexpr (Double)
       double_base_block<T, W>(at, load, memory);
     else
@@ -229,20 +252,22 @@ QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::siz
 }
 
 /// The passes for bits log2 Stride … log2 N - 1 of N numbers from `at`, the last one through `store`.
-template <std::size_t N, std::size_t Stride, class T, std::size_t W, class Store>
-QWHA_KERNEL_INLINE void near_passes(T* work, std::size_t at, const Store& store) noexcept {
+template <std::size_t N, std::size_t Stride, prefetch_shares Shares, class T, std::size_t W, class Load, class Store>
+QWHA_KERNEL_INLINE void near_passes(T* work, std::size_t at, const Store& store, const Load* next) noexcept {
   constexpr std::size_t radix = next_radix(N / Stride, tuning<T, W>.max_radix);
   const memory_row<T> memory{work};
   if constexpr (radix * Stride == N) {
-    near_pass<radix, Stride, T, W>(at, N, memory, store);
+    pass_before<Shares.block - Shares.base>(
+        next, at * Shares.block / 8 + N * Shares.base / 8, work, at,
+        [&](const auto& row) noexcept { near_pass<radix, Stride, T, W>(at, N, row, store); });
   } else {
     near_pass<radix, Stride, T, W>(at, N, memory, memory);
-    near_passes<N, radix * Stride, T, W>(work, at, store);
+    near_passes<N, radix * Stride, Shares, T, W>(work, at, store, next);
   }
 }
 
 /// N numbers from `at`, more than a base block, that stay in the first-level cache.
-template <std::size_t N, class T, std::size_t W, class Load, class Store>
+template <std::size_t N, prefetch_shares Shares, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, const Store& store,
                                     const Load* next) noexcept {
   constexpr std::size_t base = base_size<T>;
@@ -251,16 +276,25 @@ QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, c
     prefetch_row<N>(next, at);
     double_base_block<T, W>(at, load, store);
   } else {
-    base_sweep<twin, T, W>(work, at, N, load, next);
-    near_passes<N, (twin ? 2 : 1) * base, T, W>(work, at, store);
+    base_sweep<twin, Shares, T, W>(work, at, N, load, next);
+    near_passes<N, (twin ? 2 : 1) * base, Shares, T, W>(work, at, store, next);
   }
+}
+
+/// Rows that are converted work beside themselves: in the last pass the next one would only push both out.
+template <class T, class Load>
+constexpr prefetch_shares far_row_shares() noexcept {
+  if constexpr (requires { Load::line; })
+    if (Load::line == group_size<T>) return far_shares;
+  return base_shares;
 }
 
 /// The bits below log2 n of n numbers from `at`: blocks of `Block` first, then the passes across them.
 template <std::size_t Block, class T, std::size_t W, class Load>
 QWHA_NO_SANITIZE void far_part(std::size_t at, std::size_t n, T* work, const Load& load, const Load* next) noexcept {
   const memory_row<T> memory{work};
-  for (std::size_t b = at; b < at + n; b += Block) cache_block<Block, T, W>(work, b, load, memory, next);
+  for (std::size_t b = at; b < at + n; b += Block)
+    cache_block<Block, far_row_shares<T, Load>(), T, W>(work, b, load, memory, next);
   for (std::size_t stride = Block; stride < n;) {
     const std::size_t radix = next_radix(n / stride, tuning<T, W>.far_radix);
     far_pass<T, W>(radix, at, n, stride, stride, memory, memory);
@@ -274,7 +308,9 @@ QWHA_NO_SANITIZE void far_sylvester(std::size_t n, T* work, const Load& load, co
                                     const Load* next) noexcept {
   const std::size_t radix = next_radix(n / Block, tuning<T, W>.far_radix), part = n / radix;
   for (std::size_t at = 0; at < n; at += part) far_part<Block, T, W>(at, part, work, load, next);
-  far_pass<T, W>(radix, 0, n, part, part, memory_row<T>{work}, store);
+  constexpr std::size_t asked = far_row_shares<T, Load>().block;
+  pass_before<8 - asked>(next, n * asked / 8, work, 0,
+                         [&](const auto& row) noexcept { far_pass<T, W>(radix, 0, n, part, part, row, store); });
 }
 
 /// The same by the threads of `where`: the parts, then equal shares of the last pass's columns.
@@ -300,7 +336,7 @@ QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store&
   else if constexpr (N <= base_size<T>)
     base_block<N / L, T, W>(work, 0, load, store);
   else if constexpr (N <= 2 * block)
-    cache_block<N, T, W>(work, 0, load, store, next);
+    cache_block<N, (N > block ? block_shares : base_shares), T, W>(work, 0, load, store, next);
   else
     far_sylvester<(N == 2 * tuning<T, W>.far_radix * block ? 2 * block : block), T, W>(N, work, load, store, next);
 }
@@ -310,7 +346,7 @@ template <std::size_t N, class T, std::size_t W, class Load, class Store, class 
 QWHA_NO_SANITIZE QWHA_NOINLINE void static_rows(std::size_t begin, std::size_t end, const Load& load,
                                                 const Store& store, const Work& work) noexcept {
   constexpr std::size_t bytes = N * sizeof(T), ahead = bytes < prefetch_bytes ? prefetch_bytes / bytes : 1;
-  const bool streams = end - begin > ahead && (end - begin) * bytes > cached_bytes;
+  const bool streams = bytes <= row_ahead_bytes && end - begin > ahead && (end - begin) * bytes > cached_bytes;
   for (std::size_t r = begin; r < end; ++r) {
     const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
     static_sylvester<N, T, W>(work(r), source, store(r), streams ? &next : nullptr);
@@ -334,14 +370,13 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
   if (n <= 2 * block)
     return known_rows<base + 1, T, W>(n, begin, end, load, store, work,
                                       std::make_index_sequence<std::countr_zero(block) + 1 - base>{});
-  // Rows that leave no room for the next one in the second-level cache ask for their own numbers just in time.
-  const std::size_t ahead = n * sizeof(T) <= row_ahead_bytes ? 1 : 0;
+  const bool streams = end - begin > 1 && n * sizeof(T) <= row_ahead_bytes;
   for (std::size_t r = begin; r < end; ++r) {
-    const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
+    const auto source = load(r), next = load(r + 1 < end ? r + 1 : r);
     if (n / block == 2 * tuning<T, W>.far_radix)  // one far pass instead of two
-      far_sylvester<2 * block, T, W>(n, work(r), source, store(r), end - begin > 1 ? &next : nullptr);
+      far_sylvester<2 * block, T, W>(n, work(r), source, store(r), streams ? &next : nullptr);
     else
-      far_sylvester<block, T, W>(n, work(r), source, store(r), end - begin > 1 ? &next : nullptr);
+      far_sylvester<block, T, W>(n, work(r), source, store(r), streams ? &next : nullptr);
   }
 }
 

@@ -28,8 +28,17 @@ inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
                                                                 : 0;
 
 /// Batches beyond `cached_bytes` ask for numbers at least `prefetch_bytes`, or a row, before their turn; but never a row
-/// of more than `row_ahead_bytes`.
-inline constexpr std::size_t cached_bytes = 32768, prefetch_bytes = 4096, row_ahead_bytes = 131072;
+/// of more than `row_ahead_bytes`, which must fit the second-level cache twice.
+inline constexpr std::size_t cached_bytes = 32768, prefetch_bytes = 4096, row_ahead_bytes = 262144;
+
+/// When a row asks for the next one, so that memory has work in every sweep. Of eight eighths `base` are asked for by
+/// the base blocks, those up to `block` by the last pass within a cache block, the others by the last pass of all.
+struct prefetch_shares {
+  std::size_t base, block;
+};
+inline constexpr prefetch_shares base_shares{8, 8};   ///< short rows
+inline constexpr prefetch_shares block_shares{4, 8};  ///< rows of two cache blocks, swept as one
+inline constexpr prefetch_shares far_shares{4, 6};    ///< longer ones
 
 /// Whether so few and so large rows are each split across the threads: two parallel loops must cost less than the half
 /// of a row that they may save, and rows of their own threads save more where there are as many.
