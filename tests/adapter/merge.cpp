@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Dense forms: delta, merge, and unmerge bit for bit.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -12,6 +13,7 @@
 
 #include <qwha/adapter/merge.hpp>
 #include <qwha/adapter/sparse_spectral_adapter.hpp>
+#include <qwha/base/aligned_buffer.hpp>
 #include <qwha/quant/affine.hpp>
 #include <qwha/quant/quantize.hpp>
 
@@ -48,6 +50,30 @@ TEMPLATE_TEST_CASE("delta is F T, and merge is WQ + F T", "[adapter]", float, do
     CHECK_THROWS_AS(adapter.merge(qwha::rows_view<float>(merged.view().data, out, in - 1, in)), qwha::shape_error);
     std::vector<float> row(in);
     CHECK_THROWS_AS(adapter.delta_row(out, row), qwha::shape_error);
+  }
+}
+
+TEST_CASE("a delta larger than the caches is its rows", "[adapter]") {
+  for (const std::size_t in : {std::size_t{4096}, std::size_t{1280}}) {
+    const std::size_t out = (std::size_t{1} << 21) / in + 3;
+    qwha::quantized_matrix<base_format> base(out, in);
+    const qwha::sparse_spectral_adapter<float, base_format> adapter(base,
+                                                                    oracle::random_spectrum<float>(out, in, 30, in));
+    qwha::aligned_buffer<float> memory(out * in + 16);
+    std::vector<float> row(in);
+    oracle::team team(3);
+    for (const std::size_t shift : {std::size_t{0}, std::size_t{1}}) {  // whole lines of memory, and not
+      std::fill_n(memory.data(), memory.size(), 7.0f);
+      const qwha::rows_view<float> delta(memory.data() + shift, out, in);
+      adapter.delta(delta, team.executor());
+      bool same = true;
+      for (std::size_t r = 0; r < out; ++r) {
+        adapter.delta_row(r, row);
+        same &= std::equal(row.begin(), row.end(), delta.row(r));
+      }
+      CHECK(same);
+      CHECK(memory.data()[shift + out * in] == 7);
+    }
   }
 }
 

@@ -176,10 +176,15 @@ class sparse_spectral_adapter {
     return tokens == 0 ? 0 : detail::workspace_for(plan_backward(tokens).floats());
   }
 
-  /// out [out, in] = F T, dense. @throws shape_error
+  /// out [out, in] = F T, dense. @throws shape_error, std::bad_alloc
   void delta(rows_view<float> out, const executor& where = default_executor()) const {
     check_dense(out, "delta");
+    [[maybe_unused]] const bool streams = detail::streams_delta<Transform>(out);
     parallel_for(where, rows(), detail::row_grain(cols()), [&](std::size_t first, std::size_t last) {
+#if QWHA_HAS_AVX512
+      if constexpr (requires(const Transform& t) { t.scale(scaling::orthonormal); })
+        if (streams) return detail::stream_delta_rows(spectrum_.ref(), transform_, first, last, out);
+#endif
       for (std::size_t r = first; r < last; ++r) detail::delta_row(spectrum_.ref(), transform_, r, out.row(r));
     });
   }

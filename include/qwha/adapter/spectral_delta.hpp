@@ -5,14 +5,24 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <type_traits>
 
 #include <qwha/adapter/sparse_spectrum.hpp>
 #include <qwha/adapter/spectral_product.hpp>
+#include <qwha/base/aligned_buffer.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
+#include <qwha/base/executor.hpp>
 #include <qwha/base/rows_view.hpp>
+#include <qwha/base/simd.hpp>
+#include <qwha/transform/orientation.hpp>
+#include <qwha/transform/scaling.hpp>
+
+#if QWHA_HAS_AVX512
+#include <immintrin.h>
+#endif
 
 namespace qwha::inline QWHA_ISA::detail {
 
@@ -39,5 +49,59 @@ void delta_row(const spectrum_ref<T>& f, const Transform& transform, std::size_t
   for (std::size_t k = f.offsets[row]; k < f.offsets[row + 1]; ++k) out[f.columns[k]] = static_cast<float>(f.values[k]);
   transform_rows_transpose(transform, rows_view<float>(out, 1, f.cols));
 }
+
+/// Whether rows of F T are faster written around the caches: more than those keep, and whole lines of memory. Three rows
+/// of scratch have to fit the first-level cache.
+template <class Transform>
+bool streams_delta([[maybe_unused]] rows_view<float> out) noexcept {
+#if QWHA_HAS_AVX512
+  if constexpr (requires(const Transform& t) { t.scale(scaling::orthonormal); }) {
+    constexpr std::size_t cached = std::size_t{1} << 21, line = 16, longest = 4096;
+    return out.rows * out.cols >= cached && out.cols <= longest && out.cols % line == 0 && out.stride % line == 0 &&
+           reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
+  }
+#endif
+  return false;
+}
+
+#if QWHA_HAS_AVX512
+/// Rows first … last - 1 of F T into those of `out`, around the caches. While a row is read into the transform, the
+/// row before it goes to memory: stores that wait for memory and arithmetic overlap.
+/// @pre streams_delta(out). @throws std::bad_alloc
+template <class T, class Transform>
+void stream_delta_rows(const spectrum_ref<T>& f, const Transform& transform, std::size_t first, std::size_t last,
+                       rows_view<float> out) {
+  const std::size_t step = f.cols + 80;  // rows of scratch at different places of the cache's sets
+  aligned_buffer<float> scratch(2 * step);
+  float *const sparse = scratch.data(), *const done = sparse + step;
+  std::fill_n(sparse, f.cols, 0.0f);
+  const auto entries = [&](std::size_t row, auto value) {
+    for (std::size_t k = f.offsets[row]; k < f.offsets[row + 1]; ++k) sparse[f.columns[k]] = value(k);
+  };
+  const auto scatter = [&](std::size_t row) {
+    entries(row, [&](std::size_t k) { return static_cast<float>(f.values[k]); });
+  };
+  const auto stream = [done](float* to, std::size_t i) { _mm512_stream_ps(to + i, _mm512_load_ps(done + i)); };
+  const float factor = static_cast<float>(transform.scale(scaling::orthonormal));
+  const auto store = [done, factor](std::size_t, std::size_t i, auto v) {
+    (v * decltype(v)::splat(factor)).store(done + i);
+  };
+  scatter(first);
+  std::fill_n(done, f.cols, 0.0f);
+  for (std::size_t row = first; row < last; ++row) {
+    float* before = out.row(row == first ? row : row - 1);  // the first row is written twice
+    const auto load = [=](auto width, std::size_t, std::size_t i) {
+      if (i % 16 == 0) stream(before, i);
+      return vec<float, decltype(width)::value>::load(sparse + i);
+    };
+    static_cast<void>(
+        transform.template apply_fused<float>(1, load, store, orientation::transpose, executor::serial()));
+    entries(row, [](std::size_t) { return 0.0f; });
+    if (row + 1 < last) scatter(row + 1);
+  }
+  for (std::size_t i = 0; i < f.cols; i += 16) stream(out.row(last - 1), i);
+  _mm_sfence();
+}
+#endif
 
 }  // namespace qwha::inline QWHA_ISA::detail
