@@ -117,11 +117,16 @@ void require(qwha::status s) {
   if (s != qwha::status::ok) throw std::runtime_error(qwha::describe(s));
 }
 
-/// As many layers as cannot all stay in a cache of 32 MiB, used in turn.
+/// As many layers as cannot all stay in a cache of 32 MiB.
+std::size_t layers_beyond_cache(const shape& n) {
+  return std::max<std::size_t>(2, (std::size_t{80} << 20) / (n.out * n.in / 2));
+}
+
+/// Layers used in turn.
 void one_token(bench::session& session, const shape& n) {
   const std::string name = "one token " + n.text();
   if (!session.wanted(name)) return;
-  const std::size_t layers = std::max<std::size_t>(2, (std::size_t{80} << 20) / (n.out * n.in / 2));
+  const std::size_t layers = layers_beyond_cache(n);
   std::vector<base_matrix> bases;
   for (std::size_t l = 0; l < layers; ++l) bases.push_back(random_base(n.out, n.in, l));
   const matrix x = random_matrix(1, n.in, 5);
@@ -170,14 +175,16 @@ struct layer {
         none(base, random_spectrum<float>(n.out, n.in, 0, 1)),
         spectral(base, random_spectrum<float>(n.out, n.in, r * (n.out + n.in), 2)),
         a(random_matrix(r, n.in, 3)),
-        b(random_matrix(n.out, r, 4)),
-        weights(static_cast<Eigen::Index>(n.out), static_cast<Eigen::Index>(n.in)) {
-    base.dequantize(view(weights));
+        b(random_matrix(n.out, r, 4)) {}
+  matrix weights() const {
+    matrix w(b.rows(), a.cols());
+    base.dequantize(view(w));
+    return w;
   }
   std::size_t rank;
   base_matrix base;
   adapter<float> none, spectral;
-  matrix a, b, weights;
+  matrix a, b;
 };
 
 struct batch {
@@ -193,28 +200,35 @@ constexpr eigen_product product{};
 constexpr qwha::adapter_options by_activations{.path = qwha::adapter_path::activations};
 constexpr qwha::adapter_options by_weights{.path = qwha::adapter_path::weights};
 
-/// All contestants share the product with the base: Eigen on slabs, or the packed product for a single token.
+/// All contestants share the product with the base: Eigen on slabs, or the packed product for a single token. Layers
+/// take turns, so that their weights come from memory; all contestants', so that none meets the last one's.
 void forward(bench::session& session, const shape& n, std::size_t rank) {
   const std::string name = "forward " + n.text() + ", rank " + std::to_string(rank);
   if (!session.wanted(name)) return;
-  const layer l(n, rank);
+  std::vector<std::unique_ptr<layer>> layers;
+  for (std::size_t i = 0; i < layers_beyond_cache(n); ++i) layers.push_back(std::make_unique<layer>(n, rank));
+  std::size_t turn = 0;
+  const auto next = [&]() -> const layer& { return *layers[++turn % layers.size()]; };
   for (const std::size_t tokens : {1, 8, 64, 512}) {
     batch d(n, tokens);
     matrix hidden;
     bench::contest c{.name = name, .parameter = "tokens", .value = static_cast<double>(tokens)};
     c.reference = "base alone";
     c.seconds = tokens < 512 ? 2 : 6;
-    const auto base = [&] { require(l.none.forward_with(product, view(d.x), view(d.y), by_activations, serial)); };
-    c.add("base alone", base);
+    const auto base = [&](const layer& l) {
+      require(l.none.forward_with(product, view(d.x), view(d.y), by_activations, serial));
+    };
+    c.add("base alone", [&] { base(next()); });
     const auto add = [&](const char* contestant, const qwha::adapter_options& options) {
       c.add(contestant,
-            [&, options] { require(l.spectral.forward_with(product, view(d.x), view(d.y), options, serial)); });
+            [&, options] { require(next().spectral.forward_with(product, view(d.x), view(d.y), options, serial)); });
     };
     add("activations", by_activations);
     add("weights", by_weights);
     add("qwha", {});
     c.add("LoRA, Eigen", [&] {
-      base();
+      const layer& l = next();
+      base(l);
       hidden.noalias() = d.x * l.a.transpose();
       d.y.noalias() += hidden * l.b.transpose();
     });
@@ -254,7 +268,7 @@ void dense_forms(bench::session& session, const shape& n, std::size_t rank) {
   const std::string name = "dense forms " + n.text() + ", rank " + std::to_string(rank);
   if (!session.wanted(name)) return;
   const layer l(n, rank);
-  matrix out(l.weights.rows(), l.weights.cols());
+  matrix out(l.b.rows(), l.a.cols());
   const double bytes = static_cast<double>(n.out * n.in) * sizeof(float);
   bench::contest c{.name = name, .parameter = "weights", .value = static_cast<double>(n.out * n.in)};
   c.reference = "write";
@@ -274,7 +288,8 @@ void step(bench::session& session, const shape& n, std::size_t rank) {
   const layer l(n, rank);
   const auto& f = l.spectral.spectrum();
   const qwha::wht<> transform(n.in);
-  matrix delta(l.weights.rows(), l.weights.cols());
+  const matrix weights = l.weights();
+  matrix delta(weights.rows(), weights.cols());
   std::vector<float> gradient(f.size());
   for (const std::size_t tokens : {8, 512}) {
     batch d(n, tokens);
@@ -291,7 +306,7 @@ void step(bench::session& session, const shape& n, std::size_t rank) {
         for (std::size_t k = f.offsets()[r]; k < f.offsets()[r + 1]; ++k)
           delta.data()[r * n.in + f.columns()[k]] = f.values()[k];
       require(transform.apply_transpose(view(delta), qwha::scaling::orthonormal, serial));
-      delta += l.weights;
+      delta += weights;
       d.y.noalias() = d.x * delta.transpose();
       d.dx.noalias() = d.dy * delta;
       delta.noalias() = d.dy.transpose() * d.x;
