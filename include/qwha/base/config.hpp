@@ -54,6 +54,11 @@
 #else
 #define QWHA_HAS_AVX512 0
 #endif
+#if QWHA_HAS_AVX512 && defined(__AVX512BF16__)
+#define QWHA_HAS_AVX512BF16 1
+#else
+#define QWHA_HAS_AVX512BF16 0
+#endif
 #if QWHA_HAS_AVX512 && defined(__AVX512VBMI__)
 #define QWHA_HAS_AVX512VBMI 1
 #else
@@ -77,7 +82,7 @@
 
 #if QWHA_HAS_AVX512 && defined(__AVX512FP16__)
 #define QWHA_ISA_NAME isa_avx512fp16
-#elif QWHA_HAS_AVX512 && defined(__AVX512BF16__)
+#elif QWHA_HAS_AVX512BF16
 #define QWHA_ISA_NAME isa_avx512bf16
 #elif QWHA_HAS_AVX512
 #define QWHA_ISA_NAME isa_avx512

@@ -211,7 +211,7 @@ QWHA_KERNEL_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
 
 template <std::size_t W>
 QWHA_KERNEL_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
-#if QWHA_HAS_AVX512 && defined(__AVX512BF16__)
+#if QWHA_HAS_AVX512BF16
   if constexpr (W == 16) {
     // The instruction flushes subnormals, and every back end must give the same bits: they enter with the exponent of
     // the smallest normal number, which has their unit in the last place, and leave without it.
