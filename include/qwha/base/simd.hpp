@@ -91,6 +91,16 @@ QWHA_KERNEL_INLINE T opaque(T value) noexcept {
 #endif
 }
 
+/// `v`, which the compiler must hold in a register: GCC reads memory again for each use where AVX2 can. No effect on
+/// other widths.
+template <class T, std::size_t W>
+QWHA_KERNEL_INLINE vec<T, W> in_register(vec<T, W> v) noexcept {
+#if QWHA_HAS_AVX2
+  if constexpr (W * sizeof(T) == 32) __asm__("" : "+v"(v.v));
+#endif
+  return v;
+}
+
 /// Asks for the cache line of p; any address.
 QWHA_KERNEL_INLINE void prefetch(const void* p) noexcept {
 #if QWHA_HAS_VECTOR_EXTENSIONS

@@ -88,8 +88,28 @@ QWHA_KERNEL_INLINE void store_registers(const V* r, const Store& store, std::siz
   (store(at + I * stride, r[I]), ...);
 }
 
+/// Keeps the compiler from loading the registers again for each of their uses: faster except where radix 8 and the
+/// scale fill the multipliers.
+template <class V, std::size_t... I>
+QWHA_KERNEL_INLINE void load_once(V* r, std::index_sequence<I...>) noexcept {
+  ((r[I] = in_register(r[I])), ...);
+}
+
 // --- sweeps over a row: read by `load(width, i)`, written by `store(i, v)`
 // --------------------------------------------
+
+template <class T>
+struct memory_row {
+  T* data;
+  template <std::size_t W>
+  QWHA_KERNEL_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
+    return vec<T, W>::load(data + i);
+  }
+  template <std::size_t W>
+  QWHA_KERNEL_INLINE void operator()(std::size_t i, vec<T, W> v) const noexcept {
+    v.store(data + i);
+  }
+};
 
 /// R numbers at distance `stride`, for `columns` adjacent columns from `at`: log2 R bits from bit log2 stride on.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
@@ -100,7 +120,8 @@ QWHA_KERNEL_INLINE void strided(std::size_t at, std::size_t stride, std::size_t 
     if constexpr (requires { load.template ahead<R, W>(c); }) load.template ahead<R, W>(c);
     V r[R];
     load_registers(r, load, c, stride, std::make_index_sequence<R>{});
-    butterflies<1, R, R, fused_levels<R, W>>(r, minus_one<T, W>());
+    if constexpr (R < 8 || std::is_same_v<Store, memory_row<T>>) load_once(r, std::make_index_sequence<R>{});
+    butterflies<1, R, R, fused_levels<R, T, W>>(r, minus_one<T, W>());
     store_registers(r, store, c, stride, std::make_index_sequence<R>{});
   }
 }
@@ -122,26 +143,31 @@ QWHA_KERNEL_INLINE void store_runs(const V* r, const Store& store, std::size_t a
 template <std::size_t Rows, std::size_t G, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void runs(std::size_t at, std::size_t distance, const Load& load, const Store& store) noexcept {
   constexpr std::size_t width = W < G ? W : G, per_run = G / width, count = Rows * per_run;
+  constexpr std::size_t fused = lane_multipliers<T, width> ? 0 : per_run * fused_levels<Rows, T, width>;
   vec<T, width> r[count];
   load_runs<per_run>(r, load, at, distance, std::make_index_sequence<Rows>{});
-  butterflies<per_run, count, count, per_run * fused_levels<Rows, width>>(r, minus_one<T, width>());
+  butterflies<per_run, count, count, fused>(r, minus_one<T, width>());
   lane_stages<count>(r);
   butterflies<1, per_run, count>(r);
   store_runs<per_run>(r, store, at, distance, std::make_index_sequence<Rows>{});
 }
 
-template <class T>
-struct memory_row {
-  T* data;
-  template <std::size_t W>
-  QWHA_KERNEL_INLINE vec<T, W> operator()(std::integral_constant<std::size_t, W>, std::size_t i) const noexcept {
-    return vec<T, W>::load(data + i);
-  }
-  template <std::size_t W>
-  QWHA_KERNEL_INLINE void operator()(std::size_t i, vec<T, W> v) const noexcept {
-    v.store(data + i);
-  }
-};
+/// The same for the runs of two base blocks, `twin` apart, and then the bit between the blocks.
+template <std::size_t Rows, std::size_t G, class T, std::size_t W, class Load, class Store>
+QWHA_KERNEL_INLINE void twin_runs(std::size_t at, std::size_t distance, std::size_t twin, const Load& load,
+                                  const Store& store) noexcept {
+  constexpr std::size_t per_run = G / W, half = Rows * per_run, count = 2 * half;
+  constexpr auto each_run = std::make_index_sequence<Rows>{};
+  vec<T, W> r[count];
+  load_runs<per_run>(r, load, at, distance, each_run);
+  load_runs<per_run>(r + half, load, at + twin, distance, each_run);
+  butterflies<per_run, half, count>(r);
+  lane_stages<count>(r);
+  butterflies<1, per_run, count>(r);
+  butterflies<half, count, count>(r);
+  store_runs<per_run>(r, store, at, distance, each_run);
+  store_runs<per_run>(r + half, store, at + twin, distance, each_run);
+}
 
 /// R L contiguous numbers from `at`, R <= 16: bits l … l + log2 R - 1, then 0 … l - 1.
 template <std::size_t R, class T, std::size_t W, class Load, class Store>
@@ -170,19 +196,27 @@ QWHA_KERNEL_INLINE void butterfly_to(const V* r, const Store& store, std::size_t
    ...);
 }
 
-/// Two base blocks and the bit between them, all in registers.
+/// Two base blocks and the bit between them: all in registers where they fit, else in two sweeps of equal radix.
 template <class T, std::size_t W, class Load, class Store>
-QWHA_KERNEL_INLINE void double_base_block(std::size_t at, const Load& load, const Store& store) noexcept {
-  static_assert(W == group_size<T>);
-  constexpr auto half = std::make_index_sequence<16>{};
-  vec<T, W> r[32];
-  load_registers(r, load, at, W, half);
-  butterflies<1, 16, 16, fused_levels<16, W>>(r, minus_one<T, W>());
-  lane_stages<16>(r);
-  load_registers(r + 16, load, at + 16 * W, W, half);
-  butterflies<1, 16, 16, fused_levels<16, W>>(r + 16, minus_one<T, W>());
-  lane_stages<16>(r + 16);
-  butterfly_to(r, store, at, half);
+QWHA_KERNEL_INLINE void double_base_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
+  constexpr std::size_t L = group_size<T>;
+  if constexpr (W == L) {
+    constexpr auto half = std::make_index_sequence<16>{};
+    vec<T, W> r[32];
+    load_registers(r, load, at, W, half);
+    butterflies<1, 16, 16, fused_levels<16, T, W>>(r, minus_one<T, W>());
+    lane_stages<16>(r);
+    load_registers(r + 16, load, at + 16 * W, W, half);
+    butterflies<1, 16, 16, fused_levels<16, T, W>>(r + 16, minus_one<T, W>());
+    lane_stages<16>(r + 16);
+    butterfly_to(r, store, at, half);
+  } else {
+    constexpr std::size_t first = tuning<T, W>.max_radix, rows = 16 / first;
+    const memory_row<T> memory{work};
+    for (std::size_t i = 0; i < 32; i += first) strided<first, T, W>(at + i * L, L, L, load, memory);
+    for (std::size_t i = 0; i < first; ++i)
+      twin_runs<rows, L, T, W>(at + i * L, first * L, base_size<T>, memory, store);
+  }
 }
 
 /// One pass of radix R over n numbers from `at`: log2 R bits from bit log2 Stride on.
@@ -245,7 +279,7 @@ QWHA_NO_SANITIZE QWHA_NOINLINE void base_sweep(T* work, std::size_t at, std::siz
   for (std::size_t end = at + n; at < end; at += block, from += block * Shares.base / 8) {
     prefetch_row<block * Shares.base / 8>(next, from);
     if constexpr (Double)
-      double_base_block<T, W>(at, load, memory);
+      double_base_block<T, W>(work, at, load, memory);
     else
       base_block<16, T, W>(work, at, load, memory);
   }
@@ -274,7 +308,7 @@ QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, c
   constexpr bool twin = tuning<T, W>.double_base && (N == 2 * base || N == 2 * base * tuning<T, W>.max_radix);
   if constexpr (twin && N == 2 * base) {
     prefetch_row<N>(next, at);
-    double_base_block<T, W>(at, load, store);
+    double_base_block<T, W>(work, at, load, store);
   } else {
     base_sweep<twin, Shares, T, W>(work, at, N, load, next);
     near_passes<N, (twin ? 2 : 1) * base, Shares, T, W>(work, at, store, next);

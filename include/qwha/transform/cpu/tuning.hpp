@@ -20,12 +20,16 @@ template <std::size_t W>
 inline constexpr bool multiply_levels = W > 1 && (QWHA_HAS_AVX2 != 0 || QWHA_HAS_NEON != 0);
 
 /// The levels of a radix-R pass that do, as the sum of their distances. Stores take turns with the multipliers, so the
-/// fewer levels share a store, the fewer multiply.
-template <std::size_t R, std::size_t W>
+/// fewer levels share a store, the fewer multiply; 32-byte stores come twice as fast as those of 64 bytes.
+template <std::size_t R, class T, std::size_t W>
 inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
                                             : R == 16           ? 2 | 8
-                                            : R == 8            ? 2
+                                            : R == 8            ? (W * sizeof(T) == 32 ? 2 | 4 : 2)
+                                            : R == 4            ? (W * sizeof(T) == 32 ? 2 : 0)
                                                                 : 0;
+/// Whether the stages within registers leave the multipliers no time for those between registers of the same sweep.
+template <class T, std::size_t W>
+inline constexpr bool lane_multipliers = W * sizeof(T) == 32;
 
 /// Batches beyond `cached_bytes` ask for numbers at least `prefetch_bytes`, or a row, before their turn; but never a row
 /// of more than `row_ahead_bytes`, which must fit the second-level cache twice.
@@ -59,7 +63,7 @@ struct cpu_tuning {
 /// The sizes for vectors of `bytes` bytes (a single number: no vectors).
 constexpr cpu_tuning tuning_for(std::size_t bytes) noexcept {
   if (bytes == 64) return {.base_rows = 16, .max_radix = 16, .far_radix = 8, .cache_block = 16384, .double_base = true};
-  if (bytes == 32) return {.base_rows = 4, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
+  if (bytes == 32) return {.base_rows = 4, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = true};
   if (bytes == 16) return {.base_rows = 2, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
   return {.base_rows = 1, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
 }
