@@ -49,11 +49,13 @@ namespace detail {
 
 /// The levels of an NF4 or FP4 format.
 template <class Q>
-inline constexpr const float* levels_of = nullptr;
+inline constexpr bool levels_of = false;
 template <std::size_t Block>
 inline constexpr const float* levels_of<nf4<Block>> = nf4_codebook::levels;
 template <std::size_t Block>
 inline constexpr const float* levels_of<fp4<Block>> = fp4_codebook::levels;
+template <class Q>
+concept has_levels = requires { *levels_of<Q>; };
 
 /// a[i] *= b[i / block], then a[i] += offset: two loops, so that each rounds as in the package, whatever the compiler
 /// would contract.
@@ -130,7 +132,7 @@ class bitsandbytes_layer {
 
   /// Why `matrix<nf4<Block>>()` or `matrix<fp4<Block>>()` is not possible; empty when it is.
   template <class Q>
-    requires(detail::levels_of<Q> != nullptr)
+    requires detail::has_levels<Q>
   std::string refusal() const {
     if (!std::equal(levels_.begin(), levels_.end(), detail::levels_of<Q>))
       return joined("has other levels than ", Q::name());
@@ -144,7 +146,7 @@ class bitsandbytes_layer {
   /// The same weight as NF4 or FP4 matrix with a float for each block, value for value: codes are copied. Blocks of the file may be several of Q's.
   /// @throws format_error with the sentence of `refusal`
   template <class Q>
-    requires(detail::levels_of<Q> != nullptr)
+    requires detail::has_levels<Q>
   quantized_matrix<Q> matrix(const executor& where = default_executor()) const {
     if (const std::string why = refusal<Q>(); !why.empty())
       throw format_error(joined(file_, ": tensor ", quoted_name(weight_), " ", why, ": it is no ", Q::name()));
