@@ -27,9 +27,7 @@ namespace qwha::inline QWHA_ISA::detail {
 
 /// Asks for the cache line at `p + distance`, which need not exist.
 QWHA_ALWAYS_INLINE void prefetch(const void* p, std::size_t distance) noexcept {
-#if QWHA_HAS_VECTOR_EXTENSIONS
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + distance));
-#endif
+  qwha::prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + distance));
 }
 
 /// How far ahead of a stream of weights to ask for it: a few hundred nanoseconds of reading. The parameters are a thin

@@ -111,7 +111,7 @@ struct double_quantized {
     for (std::size_t r = 0; r < weights.rows; ++r)
       for (std::size_t b = 0; b < per_row; ++b) {
         const std::size_t count = std::min<std::size_t>(block_size, weights.cols - b * block_size);
-        sum += absmax[r * per_row + b] = largest_magnitude(weights.row(r) + b * block_size, count);
+        sum += absmax[r * per_row + b] = detail::largest_magnitude({weights.row(r) + b * block_size, count});
       }
     nested_absmax matrix;
     if (absmax.empty()) return matrix;
@@ -160,9 +160,6 @@ struct double_quantized {
   QWHA_ALWAYS_INLINE static group stored(float absmax, const nested_absmax_entry& matrix) noexcept {
     const std::uint8_t byte = matrix.nearest(absmax);
     return {matrix.absmax(byte), byte};
-  }
-  QWHA_ALWAYS_INLINE static float largest_magnitude(const float* w, std::size_t count) noexcept {
-    return detail::largest_magnitude({w, count});
   }
 };
 

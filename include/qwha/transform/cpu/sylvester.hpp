@@ -359,6 +359,12 @@ void split_sylvester(std::size_t n, T* work, const Load& load, const Store& stor
   });
 }
 
+/// Whether blocks of twice the size leave one far pass instead of two.
+template <class T, std::size_t W>
+constexpr bool doubles_blocks(std::size_t n) noexcept {
+  return n * sizeof(T) == 2 * tuning<T, W>.far_radix * tuning<T, W>.cache_block;
+}
+
 /// n numbers, n == N known to the compiler.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store& store,
@@ -372,7 +378,7 @@ QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store&
   else if constexpr (N <= 2 * block)
     cache_block<N, (N > block ? block_shares : base_shares), T, W>(work, 0, load, store, next);
   else
-    far_sylvester<(N == 2 * tuning<T, W>.far_radix * block ? 2 * block : block), T, W>(N, work, load, store, next);
+    far_sylvester<(doubles_blocks<T, W>(N) ? 2 * block : block), T, W>(N, work, load, store, next);
 }
 
 /// Rows begin … end - 1 of N numbers each.
@@ -407,7 +413,7 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
   const bool streams = end - begin > 1 && n * sizeof(T) <= row_ahead_bytes;
   for (std::size_t r = begin; r < end; ++r) {
     const auto source = load(r), next = load(r + 1 < end ? r + 1 : r);
-    if (n / block == 2 * tuning<T, W>.far_radix)  // one far pass instead of two
+    if (doubles_blocks<T, W>(n))
       far_sylvester<2 * block, T, W>(n, work(r), source, store(r), streams ? &next : nullptr);
     else
       far_sylvester<block, T, W>(n, work(r), source, store(r), streams ? &next : nullptr);
@@ -418,7 +424,7 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
 template <class T, std::size_t W, class Load, class Store>
 void split_row(std::size_t n, T* work, const Load& load, const Store& store, const executor& where) noexcept {
   constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T);
-  if (n / block == 2 * tuning<T, W>.far_radix)
+  if (doubles_blocks<T, W>(n))
     split_sylvester<2 * block, T, W>(n, work, load, store, where);
   else
     split_sylvester<block, T, W>(n, work, load, store, where);
