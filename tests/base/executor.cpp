@@ -13,17 +13,14 @@
 #include <qwha/base/executor.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 
 using qwha::executor;
 using qwha::parallel_for;
+using qwha::test::backwards;
 
 namespace {
 
-executor backwards() {
-  return {nullptr, [](void*, std::size_t chunks, executor::body_function body, void* context) {
-            while (chunks > 0) body(context, --chunks);
-          }};
-}
 executor threads(std::size_t& count) {
   return {&count, [](void* pool, std::size_t chunks, executor::body_function body, void* context) {
             const std::size_t n = *static_cast<std::size_t*>(pool);

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include <qwha/transform/wht.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "oracle.hpp"
 #include "samples.hpp"
 
@@ -181,14 +181,7 @@ TEST_CASE("inputs from a functor or of another type take the same way") {
 }
 
 TEST_CASE("threads do not change a bit") {
-  const executor three{nullptr, [](void*, std::size_t chunks, executor::body_function body, void* context) {
-                         std::vector<std::thread> threads;
-                         for (std::size_t t = 0; t < 3; ++t)
-                           threads.emplace_back([=] {
-                             for (std::size_t c = t; c < chunks; c += 3) body(context, c);
-                           });
-                         for (std::thread& thread : threads) thread.join();
-                       }};
+  const executor three = qwha::test::three_threads();
   for (const std::size_t n : {640u, 2752u, 1360u, 13696u, 14336u}) {
     INFO(n);
     CHECK(samples::same_bits(transformed_rows<qwha::native, float>(n, 40, 0, 1, orientation::forward, three),

@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include <qwha/transform/wht.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "samples.hpp"
 
 using qwha::bfloat16;
@@ -21,6 +21,8 @@ using qwha::rows_view;
 using qwha::scaling;
 using qwha::status;
 using qwha::wht;
+using qwha::test::backwards;
+using qwha::test::three_threads;
 
 static_assert(!std::is_default_constructible_v<wht<>> && std::is_default_constructible_v<wht<qwha::native, 64>>);
 static_assert(!std::is_constructible_v<wht<qwha::native, 64>, std::size_t>);
@@ -38,25 +40,6 @@ std::vector<T> row_by_row(std::vector<T> x, std::size_t n, bool transpose = fals
     REQUIRE((transpose ? h.apply_transpose(row) : h.apply(row)) == status::ok);
   }
   return x;
-}
-
-/// Chunks in descending order, in this thread.
-executor backwards() {
-  return {nullptr, [](void*, std::size_t chunks, executor::body_function body, void* context) {
-            while (chunks > 0) body(context, --chunks);
-          }};
-}
-
-/// Every third chunk on one of three threads.
-executor three_threads() {
-  return {nullptr, [](void*, std::size_t chunks, executor::body_function body, void* context) {
-            std::vector<std::thread> threads;
-            for (std::size_t t = 0; t < 3; ++t)
-              threads.emplace_back([=] {
-                for (std::size_t i = t; i < chunks; i += 3) body(context, i);
-              });
-            for (std::thread& thread : threads) thread.join();
-          }};
 }
 
 }  // namespace

@@ -2,12 +2,12 @@
 // Few large rows are split across threads: the bits of the serial transform on every executor.
 
 #include <cstddef>
-#include <thread>
 #include <vector>
 
 #include <qwha/transform/wht.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "samples.hpp"
 
 using qwha::executor;
@@ -15,6 +15,7 @@ using qwha::rows_view;
 using qwha::scaling;
 using qwha::status;
 using qwha::wht;
+using qwha::test::three_threads;
 
 namespace {
 
@@ -23,18 +24,6 @@ executor backwards(int& loops) {
   return {&loops, [](void* count, std::size_t chunks, executor::body_function body, void* context) {
             ++*static_cast<int*>(count);
             for (std::size_t i = chunks; i-- > 0;) body(context, i);
-          }};
-}
-
-/// Three threads that take turns.
-executor three_threads() {
-  return {nullptr, [](void*, std::size_t chunks, executor::body_function body, void* context) {
-            std::vector<std::thread> threads;
-            for (std::size_t t = 0; t < 3; ++t)
-              threads.emplace_back([=] {
-                for (std::size_t i = t; i < chunks; i += 3) body(context, i);
-              });
-            for (std::thread& t : threads) t.join();
           }};
 }
 
