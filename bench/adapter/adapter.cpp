@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -196,6 +197,18 @@ struct batch {
   matrix x, dy, y, dx;
 };
 
+/// Scratch that an engine keeps from call to call: what the heap gives for a call comes with a fault for every page.
+class workspace {
+ public:
+  std::span<std::byte> of(std::size_t bytes) {
+    if (memory_.size() < bytes) memory_.resize(bytes);
+    return memory_;
+  }
+
+ private:
+  std::vector<std::byte> memory_;
+};
+
 constexpr eigen_product product{};
 constexpr qwha::adapter_options by_activations{.path = qwha::adapter_path::activations};
 constexpr qwha::adapter_options by_weights{.path = qwha::adapter_path::weights};
@@ -211,17 +224,19 @@ void forward(bench::session& session, const shape& n, std::size_t rank) {
   const auto next = [&]() -> const layer& { return *layers[++turn % layers.size()]; };
   for (const std::size_t tokens : {1, 8, 64, 512}) {
     batch d(n, tokens);
+    workspace scratch;
     matrix hidden;
     bench::contest c{.name = name, .parameter = "tokens", .value = static_cast<double>(tokens)};
     c.reference = "base alone";
     c.seconds = tokens < 512 ? 2 : 6;
-    const auto base = [&](const layer& l) {
-      require(l.none.forward_with(product, view(d.x), view(d.y), by_activations, serial));
+    const auto forward_of = [&](const adapter<float>& a, qwha::adapter_options options) {
+      options.workspace = scratch.of(a.template workspace_bytes<eigen_product>(tokens, options));
+      require(a.forward_with(product, view(d.x), view(d.y), options, serial));
     };
+    const auto base = [&](const layer& l) { forward_of(l.none, by_activations); };
     c.add("base alone", [&] { base(next()); });
     const auto add = [&](const char* contestant, const qwha::adapter_options& options) {
-      c.add(contestant,
-            [&, options] { require(next().spectral.forward_with(product, view(d.x), view(d.y), options, serial)); });
+      c.add(contestant, [&, options] { forward_of(next().spectral, options); });
     };
     add("activations", by_activations);
     add("weights", by_weights);

@@ -123,20 +123,18 @@ inline constexpr std::size_t most_packed_tokens = packed_traits<Q>::lanes == 0  
                                                   : packed_traits<Q>::lanes == 16 ? 16
                                                                                   : 6;
 
-/// y [tokens, out] = x WQᵀ for few tokens. @param scratch  tokens · base_forward_one_floats(cols) floats
+/// y [tokens, out] += x WQᵀ for few tokens. @param scratch  tokens · base_forward_one_floats(cols) floats
 template <class Q>
-void base_forward_few([[maybe_unused]] const quantized_matrix<Q>& base, [[maybe_unused]] rows_view<const float> x,
-                      [[maybe_unused]] rows_view<float> y, [[maybe_unused]] float* scratch,
-                      [[maybe_unused]] const executor& where) {
+void add_base_forward_few([[maybe_unused]] const quantized_matrix<Q>& base, [[maybe_unused]] rows_view<const float> x,
+                          [[maybe_unused]] rows_view<float> y, [[maybe_unused]] float* scratch,
+                          [[maybe_unused]] const executor& where) {
   if constexpr (packed_traits<Q>::lanes != 0) {
     constexpr std::size_t rows_at_once = 32;  // stay in L2 while the tokens pass
     const std::size_t step = base_forward_one_floats<Q>(base.cols());
     for (std::size_t t = 0; t < x.rows; ++t) packed_vector<Q>(x.row(t), base.cols(), scratch + t * step);
     parallel_for(where, base.rows(), rows_at_once, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t t = 0; t < x.rows; ++t) {
-        std::fill(y.row(t) + begin, y.row(t) + end, 0.0f);
+      for (std::size_t t = 0; t < x.rows; ++t)
         add_packed_products(base, begin, end, packed_vector<Q>(scratch + t * step, base.cols()), y.row(t));
-      }
     });
   }
 }

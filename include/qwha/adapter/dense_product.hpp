@@ -95,12 +95,15 @@ void dot_strip(const float* x, std::size_t x_stride, rows_view<const float> w, s
   }
 }
 
+inline void fill_rows(rows_view<float> y, float value) noexcept {
+  for (std::size_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t), y.cols, value);
+}
+
 /// y [tokens, rows] (=, or += when `add`) x [tokens, k] w [rows, k]ᵀ. The bits of an element depend on its row of x,
 /// its row of w and k only.
 inline void multiply_transposed(rows_view<const float> w, rows_view<const float> x, rows_view<float> y,
                                 bool add = false) noexcept {
-  if (x.cols == 0 && !add)
-    for (std::size_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
+  if (x.cols == 0 && !add) fill_rows(y, 0.0f);
   for (std::size_t block = 0; block < x.rows; block += dot_block_tokens) {
     const std::size_t end = std::min(x.rows, block + dot_block_tokens);
     for (std::size_t first = 0; first < x.cols; first += dot_block_length) {

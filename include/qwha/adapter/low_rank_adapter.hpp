@@ -67,17 +67,23 @@ class low_rank_adapter {
                       const executor& where = default_executor()) const noexcept {
     if (const status s = detail::check_views(x, cols(), y, rows()); s != status::ok) return s;
     if (y.empty()) return status::ok;
+    const bool packed = x.rows <= detail::most_packed_tokens<Q>;
     const std::size_t slab = detail::slab_rows_for<Product>(rows(), cols(), 0);
     const detail::chunking plan{rows(), slab};
     const std::size_t hidden_floats = detail::padded(x.rows * rank_);
-    const std::size_t slot_floats = x.rows == 1 ? 0 : detail::padded(slab * cols());
+    const std::size_t slot_floats = x.rows == 1 || packed ? 0 : detail::padded(slab * cols());
+    const std::size_t few_floats = x.rows == 1 || packed ? x.rows * detail::base_forward_one_floats<Q>(cols()) : 0;
     detail::scratch_memory memory;
-    const std::size_t one_floats = x.rows == 1 ? detail::base_forward_one_floats<Q>(cols()) : 0;
-    if (const status s = memory.acquire({}, hidden_floats + one_floats + plan.chunks() * slot_floats); s != status::ok)
+    if (const status s = memory.acquire({}, hidden_floats + few_floats + plan.chunks() * slot_floats); s != status::ok)
       return s;
     const rows_view<float> hidden(memory.take(hidden_floats), x.rows, rank_);
+    float* few = memory.take(few_floats);
     detail::scratch_slots slots(memory.take(plan.chunks() * slot_floats), slot_floats);
     project(x, hidden, where);
+    const auto expand = [&](std::size_t first, std::size_t count, bool add) {
+      detail::multiply_transposed(b().rows_from(first, count), hidden,
+                                  rows_view<float>(y.data + first, y.rows, count, y.stride), add);
+    };
     if (x.rows == 1) {
       const auto addition = [&](std::size_t first, std::size_t count, float* sums) {
         for (std::size_t i = 0; i < count; ++i) {
@@ -86,12 +92,14 @@ class low_rank_adapter {
           sums[i] = sum.total();
         }
       };
-      detail::base_forward_one(base_, x.data, y.data, memory.take(one_floats), where, addition);
+      detail::base_forward_one(base_, x.data, y.data, few, where, addition);
+    } else if (packed) {
+      parallel_for(where, rows(), expand_grain,
+                   [&](std::size_t first, std::size_t last) { expand(first, last - first, false); });
+      detail::add_base_forward_few(base_, x, y, few, where);
     } else {
-      detail::base_forward(base_, x, y, product, slab, slots, where, [&](std::size_t first, std::size_t count) {
-        detail::multiply_transposed(b().rows_from(first, count), hidden,
-                                    rows_view<float>(y.data + first, y.rows, count, y.stride), true);
-      });
+      detail::base_forward(base_, x, y, product, slab, slots, where,
+                           [&](std::size_t first, std::size_t count) { expand(first, count, true); });
     }
     return status::ok;
   }
@@ -128,7 +136,7 @@ class low_rank_adapter {
       detail::multiply_accumulate(dy.row(first), dy.stride, 1, b(), part);
       if (!wants_dx) return;
       const auto target = dx.rows_from(first, last - first);
-      for (std::size_t t = 0; t < target.rows; ++t) std::fill_n(target.row(t), cols(), 0.0f);
+      detail::fill_rows(target, 0.0f);
       detail::multiply_accumulate(part.data, rank_, 1, a(), target);
     });
     float* da = dvalues.data();
@@ -157,7 +165,7 @@ class low_rank_adapter {
   }
 
  private:
-  static constexpr std::size_t token_grain = 24;
+  static constexpr std::size_t token_grain = 24, expand_grain = 192;
 
   /// hidden [tokens, rank] = x Aᵀ
   void project(rows_view<const float> x, rows_view<float> hidden, const executor& where) const {

@@ -89,6 +89,7 @@ class multi_adapter {
     };
     grouping g{indices(size() + 1), indices(x.rows), reinterpret_cast<panel_of*>(indices(n.panels * panel_words))};
     float* x_panels = memory.take(n.panel_floats);
+    float* few = memory.take(n.few_floats);
     detail::scratch_slots slots(memory.take(n.slots * n.slot_floats), n.slot_floats);
 
     detail::with_lanes(group_tokens(choice, g), [&](auto lanes) {
@@ -98,11 +99,21 @@ class multi_adapter {
       detail::for_each_unit(where, {g.panel_count, 1}, slots, [&](std::size_t p, std::size_t, float* scratch) {
         detail::transform_panel<W>(transform_, x, g.tokens_of(p), scratch, x_panels + p * step);
       });
-      detail::base_forward(base_, x, y, product, n.slab, slots, where, [&](std::size_t first, std::size_t count) {
+      const auto add_coefficients = [&](std::size_t first, std::size_t count) {
+        const auto add = [&](std::size_t t, std::size_t r, auto v) {
+          (decltype(v)::load(y.row(t) + r) + v).store(y.row(t) + r);
+        };
         for (std::size_t p = 0; p < g.panel_count; ++p)
-          detail::add_sparse_product<W>(adapters_[g.panels[p].adapter].ref(), first, count, x_panels + p * step,
-                                        g.tokens_of(p), y);
+          detail::sparse_product<W>(adapters_[g.panels[p].adapter].ref(), first, count, x_panels + p * step,
+                                    g.tokens_of(p), add);
+      };
+      if (n.few_floats == 0) return detail::base_forward(base_, x, y, product, n.slab, slots, where, add_coefficients);
+      constexpr std::size_t rows_at_once = 256;
+      parallel_for(where, rows(), rows_at_once, [&](std::size_t first, std::size_t last) {
+        detail::fill_rows(rows_view<float>(y.data + first, y.rows, last - first, y.stride), 0.0f);
+        add_coefficients(first, last - first);
       });
+      detail::add_base_forward_few(base_, x, y, few, where);
     });
     return status::ok;
   }
@@ -115,8 +126,10 @@ class multi_adapter {
 
  private:
   struct sizes {
-    std::size_t index_floats, panels, panel_floats, slab, slots, slot_floats;
-    std::size_t floats() const noexcept { return index_floats + panel_floats + slots * slot_floats; }
+    std::size_t index_floats, panels, panel_floats;
+    std::size_t few_floats;  // of x for packed rows; 0: by slabs
+    std::size_t slab, slots, slot_floats;
+    std::size_t floats() const noexcept { return index_floats + panel_floats + few_floats + slots * slot_floats; }
   };
   /// Tokens of one adapter that share a panel: places [first, first + count) of the list.
   struct panel_of {
@@ -140,7 +153,9 @@ class multi_adapter {
     n.index_floats = detail::padded(size() + 1) + detail::padded(tokens) + detail::padded(n.panels * panel_words);
     n.panel_floats = (tokens + used * lanes) * detail::padded(cols());
     n.slab = detail::slab_rows_for<Product>(rows(), cols(), options.slab_rows);
-    n.slot_floats = std::max(detail::padded(n.slab * cols()), lanes * detail::scratch_stride(cols()));
+    if (tokens <= detail::most_packed_tokens<Q>) n.few_floats = tokens * detail::base_forward_one_floats<Q>(cols());
+    n.slot_floats =
+        std::max(n.few_floats == 0 ? detail::padded(n.slab * cols()) : 0, lanes * detail::scratch_stride(cols()));
     n.slots = std::min(detail::scratch_slots::most, std::max((rows() + n.slab - 1) / n.slab, n.panels));
     return n;
   }

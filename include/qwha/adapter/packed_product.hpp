@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <qwha/adapter/dense_product.hpp>
+#include <qwha/adapter/prefetch.hpp>
 #include <qwha/adapter/scratch.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/simd.hpp>
@@ -24,11 +25,6 @@
 #endif
 
 namespace qwha::inline QWHA_ISA::detail {
-
-/// Asks for the cache line at `p + distance`, which need not exist.
-QWHA_ALWAYS_INLINE void prefetch(const void* p, std::size_t distance) noexcept {
-  qwha::prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + distance));
-}
 
 /// How far ahead of a stream of weights to ask for it: a few hundred nanoseconds of reading. The parameters are a thin
 /// second stream whose misses would stall the whole row.

@@ -215,7 +215,7 @@ class sparse_spectral_adapter {
   struct forward_plan {
     adapter_path path;
     std::size_t lanes;         // of a panel; 1: a single token
-    std::size_t panel_floats;  // of x̂, all tokens
+    std::size_t panel_floats;  // of x̂ and F x̂, all tokens
     std::size_t slab;          // rows
     std::size_t slots, slot_floats;
     std::size_t few_floats;  // of x for packed rows; 0: by slabs
@@ -266,7 +266,10 @@ class sparse_spectral_adapter {
         p.panel_floats += detail::base_forward_one_floats<Q>(in) + detail::padded(tiles_.floats());
         return p;
       }
-      if (tokens <= detail::most_packed_tokens<Q>) p.few_floats = tokens * detail::base_forward_one_floats<Q>(in);
+      if (tokens <= detail::most_packed_tokens<Q>)
+        p.few_floats = tokens * detail::base_forward_one_floats<Q>(in);
+      else
+        p.panel_floats += panels * detail::padded(p.lanes * rows());
       p.slot_floats =
           std::max(p.few_floats == 0 ? slab_floats : 0, panels == 0 ? 0 : p.lanes * detail::scratch_stride(in));
     }
@@ -325,23 +328,42 @@ class sparse_spectral_adapter {
         return;
       }
     }
-    detail::for_each_unit(where, {panel_count, 1}, slots, [&](std::size_t panel, std::size_t, float* scratch) {
-      detail::transform_panel<W>(transform_, x, tokens_of(panel), scratch, panels + panel * step);
-    });
-    if (plan.few_floats != 0)
-      detail::base_forward_few(base_, x, y, panels + plan.panel_floats, where);
-    else
-      detail::base_forward(base_, x, y, product, plan.slab, slots, where, [](std::size_t, std::size_t) {});
-    // Panel by panel over all rows: a panel stays in L2, which slabs of weights in between would take.
+    // F x̂ comes first, while the panels are in cache: where the base follows in slabs, as panels of its own.
+    float *const x_hat = panels, *const sums = panels + panel_count * step;
+    const bool packed = plan.few_floats != 0;
     constexpr std::size_t rows_at_once = 256;
-    const std::size_t parts = (rows() + rows_at_once - 1) / rows_at_once;
-    parallel_for(where, panel_count * parts, 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        const std::size_t panel = i / parts, first = i % parts * rows_at_once;
-        detail::add_sparse_product<W>(f, first, std::min(rows_at_once, rows() - first), panels + panel * step,
-                                      tokens_of(panel), y);
+    const std::size_t parts = (rows() + rows_at_once - 1) / rows_at_once, sums_step = detail::padded(W * rows());
+    const std::size_t together = where.run == nullptr ? 1 : panel_count;
+    for (std::size_t start = 0; start < panel_count; start += together) {
+      detail::for_each_unit(where, {together, 1}, slots, [&](std::size_t i, std::size_t, float* scratch) {
+        detail::transform_panel<W>(transform_, x, tokens_of(start + i), scratch, x_hat + (start + i) * step);
+      });
+      parallel_for(where, together * parts, 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+          const std::size_t panel = start + i / parts, first = i % parts * rows_at_once;
+          const std::size_t count = std::min(rows_at_once, rows() - first);
+          if (packed)
+            detail::sparse_product<W>(f, first, count, x_hat + panel * step, tokens_of(panel),
+                                      [&](std::size_t t, std::size_t r, auto v) { v.store(y.row(t) + r); });
+          else
+            detail::sparse_product<W>(f, first, count, x_hat + panel * step, sums + panel * sums_step + first * W);
+        }
+      });
+    }
+    if (packed) {
+      if (panel_count == 0) detail::fill_rows(y, 0.0f);
+      return detail::add_base_forward_few(base_, x, y, panels + plan.panel_floats, where);
+    }
+    const auto add_sums = [&](std::size_t first, std::size_t count) {
+      for (std::size_t panel = 0; panel < panel_count; ++panel) {
+        const auto add = [&, t = panel * W](std::size_t lane, std::size_t r, auto v) {
+          float* to = y.row(t + lane) + first + r;
+          (decltype(v)::load(to) + v).store(to);
+        };
+        detail::deinterleave<W>(sums + panel * sums_step + first * W, tokens_of(panel).count, count, add);
       }
-    });
+    };
+    detail::base_forward(base_, x, y, product, plan.slab, slots, where, add_sums);
   }
 
   backward_plan plan_backward(std::size_t tokens) const noexcept {
@@ -372,7 +394,8 @@ class sparse_spectral_adapter {
       std::fill_n(z, W * cols(), 0.0f);
       detail::add_transposed_sparse_product<W>(f, dy_panel, z);
       const rows_view<float> target = dx.rows_from(tokens.first, tokens.count);
-      detail::deinterleave<W>(z, tokens.count, cols(), target.data, target.stride);
+      detail::deinterleave<W>(z, tokens.count, cols(),
+                              [&](std::size_t lane, std::size_t c, auto v) { v.store(target.row(lane) + c); });
       detail::transform_rows_transpose(transform_, target);
     });
   }

@@ -11,7 +11,9 @@
 #include <utility>
 
 #include <qwha/adapter/dense_product.hpp>
+#include <qwha/adapter/prefetch.hpp>
 #include <qwha/adapter/sparse_spectrum.hpp>
+#include <qwha/adapter/transpose.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/executor.hpp>
 #include <qwha/base/rows_view.hpp>
@@ -84,20 +86,32 @@ QWHA_ALWAYS_INLINE vec<float, W> sparse_dot(const spectrum_ref<T>& f, std::size_
   return (s0 + s1) + (s2 + s3);
 }
 
-/// y[token, r] += (F x̂)[r] for rows [first, first + count) and the tokens of one panel of x̂ [in][W].
+/// sums [count][W] = F x̂ for rows [first, first + count) and one panel of x̂ [in][W].
 template <std::size_t W, class T>
-void add_sparse_product(const spectrum_ref<T>& f, std::size_t first, std::size_t count, const float* panel,
-                        const panel_tokens& tokens, rows_view<float> y) noexcept {
-  constexpr std::size_t strip = 16;
-  alignas(64) float sums[strip * W];
-  for (std::size_t r = first; r < first + count; r += strip) {
-    const std::size_t rows = std::min(strip, first + count - r);
-    for (std::size_t i = 0; i < rows; ++i)
-      sparse_dot<W>(f, f.offsets[r + i], f.offsets[r + i + 1], panel).store(sums + i * W);
-    for (std::size_t l = 0; l < tokens.count; ++l) {
-      float* out = y.row(tokens[l]) + r;
-      for (std::size_t i = 0; i < rows; ++i) out[i] += sums[i * W + l];
+void sparse_product(const spectrum_ref<T>& f, std::size_t first, std::size_t count, const float* panel,
+                    float* sums) noexcept {
+  constexpr std::size_t ahead = 1024;  // coefficients: the stream is thin, hardware asks for it too late
+  for (std::size_t r = first; r < first + count; ++r, sums += W) {
+    for (std::size_t k = f.offsets[r]; k < f.offsets[r + 1]; k += 16) {
+      prefetch(f.columns + k, ahead * sizeof(std::uint32_t));
+      prefetch(f.values + k, ahead * sizeof(T));
     }
+    sparse_dot<W>(f, f.offsets[r], f.offsets[r + 1], panel).store(sums);
+  }
+}
+
+/// put(token, r, v) with v = (F x̂)[r] …, vectors or single numbers, for rows [first, first + count) and the tokens of
+/// one panel of x̂ [in][W].
+template <std::size_t W, class T, class Put>
+void sparse_product(const spectrum_ref<T>& f, std::size_t first, std::size_t count, const float* panel,
+                    const panel_tokens& tokens, const Put& put) noexcept {
+  constexpr std::size_t strip = 64;
+  alignas(64) float sums[strip * W];
+  for (std::size_t done = 0; done < count; done += strip) {
+    const std::size_t rows = std::min(strip, count - done);
+    sparse_product<W>(f, first + done, rows, panel, sums);
+    deinterleave<W>(sums, tokens.count, rows,
+                    [&](std::size_t lane, std::size_t i, auto v) { put(tokens[lane], first + done + i, v); });
   }
 }
 
@@ -137,29 +151,6 @@ void add_sampled_products(const spectrum_ref<T>& f, std::size_t first, std::size
     load_operands(d, dy + r * W, dy_step, panels);
     for (std::size_t k = f.offsets[r]; k < f.offsets[r + 1]; ++k)
       dvalues[k] += sum_lanes(sampled_product(x + W * f.columns[k], x_step, d, panels));
-  }
-}
-
-/// Rows [count, cols] → panel [cols][W], zeros in the lanes from `count` on.
-template <std::size_t W>
-void interleave(const float* rows, std::size_t stride, std::size_t count, std::size_t cols, float* panel) noexcept {
-  constexpr std::size_t block = 16;  // columns whose panel stays in L1 while the rows pass by
-  if (count < W) std::fill_n(panel, cols * W, 0.0f);
-  for (std::size_t c = 0; c < cols; c += block) {
-    const std::size_t end = std::min(cols, c + block);
-    for (std::size_t l = 0; l < count; ++l)
-      for (std::size_t j = c; j < end; ++j) panel[j * W + l] = rows[l * stride + j];
-  }
-}
-
-/// The inverse of `interleave`.
-template <std::size_t W>
-void deinterleave(const float* panel, std::size_t count, std::size_t cols, float* rows, std::size_t stride) noexcept {
-  constexpr std::size_t block = 16;
-  for (std::size_t c = 0; c < cols; c += block) {
-    const std::size_t end = std::min(cols, c + block);
-    for (std::size_t l = 0; l < count; ++l)
-      for (std::size_t j = c; j < end; ++j) rows[l * stride + j] = panel[j * W + l];
   }
 }
 

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// @file
+/// Squares of numbers turned in registers: rows of tokens to panels of W tokens and back.
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include <qwha/base/config.hpp>
+#include <qwha/base/rows_view.hpp>
+#include <qwha/base/simd.hpp>
+
+namespace qwha::inline QWHA_ISA::detail {
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+/// Rows i and i + H of a square: the lanes whose bit H is set on one side meet those where it is clear on the other.
+template <std::size_t H, std::size_t W, std::size_t... J>
+QWHA_ALWAYS_INLINE void exchange_lanes(vec<float, W>& a, vec<float, W>& b, std::index_sequence<J...>) noexcept {
+  const auto low = a.v, high = b.v;
+  a.v = __builtin_shufflevector(low, high, static_cast<int>((J & H) == 0 ? J : W + (J ^ H))...);
+  b.v = __builtin_shufflevector(low, high, static_cast<int>((J & H) == 0 ? (J ^ H) : W + J)...);
+}
+template <std::size_t H, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void exchange_rows(vec<float, W>* rows, std::index_sequence<I...>) noexcept {
+  ((I & H ? void() : exchange_lanes<H>(rows[I & ~H], rows[I | H], std::make_index_sequence<W>{})), ...);
+}
+#endif
+
+/// The transpose of a square of W · W numbers, log2 W exchanges of half of each row.
+template <std::size_t H = 1, std::size_t W>
+QWHA_ALWAYS_INLINE void transpose(vec<float, W> (&rows)[W]) noexcept {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+  if constexpr (H < W) {
+    exchange_rows<H>(rows, std::make_index_sequence<W>{});
+    transpose<2 * H>(rows);
+  }
+#endif
+}
+
+template <std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void load_square(vec<float, W> (&rows)[W], const float* from, std::size_t stride, std::size_t count,
+                                    std::index_sequence<I...>) noexcept {
+  ((rows[I] = I < count ? vec<float, W>::load(from + I * stride) : vec<float, W>{}), ...);
+}
+
+template <std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void store_square(const vec<float, W> (&rows)[W], float* to, std::index_sequence<I...>) noexcept {
+  (rows[I].store(to + I * W), ...);
+}
+template <std::size_t W, class Put, std::size_t... I>
+QWHA_ALWAYS_INLINE void put_square(const vec<float, W> (&rows)[W], std::size_t count, std::size_t c, const Put& put,
+                                   std::index_sequence<I...>) noexcept {
+  ((I < count ? put(I, c, rows[I]) : void()), ...);
+}
+
+/// Rows [count, cols] → panel [cols][W], zeros in the lanes from `count` on.
+template <std::size_t W>
+void interleave(const float* rows, std::size_t stride, std::size_t count, std::size_t cols, float* panel) noexcept {
+  if constexpr (W == 1) {
+    std::copy_n(rows, cols, panel);
+  } else {
+    constexpr auto all = std::make_index_sequence<W>{};
+    std::size_t c = 0;
+    for (; c + W <= cols; c += W) {
+      vec<float, W> square[W];
+      load_square(square, rows + c, stride, count, all);
+      transpose(square);
+      store_square(square, panel + c * W, all);
+    }
+    for (; c < cols; ++c)
+      for (std::size_t l = 0; l < W; ++l) panel[c * W + l] = l < count ? rows[l * stride + c] : 0.0f;
+  }
+}
+
+/// The inverse of `interleave`: calls put(lane, c, v) with vectors or single numbers v of columns c ….
+template <std::size_t W, class Put>
+void deinterleave(const float* panel, std::size_t count, std::size_t cols, const Put& put) noexcept {
+  if constexpr (W == 1) {
+    constexpr std::size_t V = lanes<native, float>;
+    std::size_t c = 0;
+    for (; c + V <= cols; c += V) put(std::size_t{0}, c, vec<float, V>::load(panel + c));
+    for (; c < cols; ++c) put(std::size_t{0}, c, vec<float, 1>{panel[c]});
+  } else {
+    constexpr auto all = std::make_index_sequence<W>{};
+    std::size_t c = 0;
+    for (; c + W <= cols; c += W) {
+      vec<float, W> square[W];
+      load_square(square, panel + c * W, W, W, all);
+      transpose(square);
+      put_square(square, count, c, put, all);
+    }
+    for (; c < cols; ++c)
+      for (std::size_t l = 0; l < count; ++l) put(l, c, vec<float, 1>{panel[c * W + l]});
+  }
+}
+
+}  // namespace qwha::inline QWHA_ISA::detail
