@@ -5,10 +5,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <memory>
 #include <random>
 #include <thread>
 
@@ -18,7 +20,10 @@ namespace bench {
 namespace {
 
 constexpr double sample_seconds = 50e-6;  // the clock's own cost, 25 ns, is then far below the spread
+constexpr double contest_seconds = 0.25;
+constexpr double long_effort = 4;
 constexpr std::size_t most_rounds = 400;
+constexpr const char* copy = "copy";
 
 struct sample {
   std::size_t calls;
@@ -41,6 +46,16 @@ std::size_t index_of(const contest& c, const std::string& name) {
   return static_cast<std::size_t>(found - c.contestants.begin());
 }
 
+/// A contestant that copies, so that as many bytes are read and written.
+void add_copy(contest& c, double bytes) {
+  const auto half = std::max<std::size_t>(1, static_cast<std::size_t>(bytes / 2));
+  c.add(
+      copy,
+      [half, from = std::make_shared<std::vector<char>>(half, 'a'),
+       to = std::make_shared<std::vector<char>>(half, 'b')] { std::memcpy(to->data(), from->data(), half); },
+      2 * static_cast<double>(half));
+}
+
 std::string line_of(const char* file, const std::string& key) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);)
@@ -58,11 +73,13 @@ nlohmann::ordered_json context() {
   std::string cpu = line_of("/proc/cpuinfo", "model name");
   if (const std::string family = line_of("/proc/cpuinfo", "cpu family"); !family.empty())
     cpu += " (family " + family + ", model " + line_of("/proc/cpuinfo", "model\t") + ")";
+  const char* commit = std::getenv("QWHA_BENCH_COMMIT");  // bench/run knows it
   return {{"date", date},
           {"cpu", cpu.empty() ? "unknown" : cpu},
           {"cores", std::thread::hardware_concurrency()},
           {"compiler", QWHA_BENCH_COMPILER},
-          {"flags", QWHA_BENCH_FLAGS}};
+          {"flags", QWHA_BENCH_FLAGS},
+          {"commit", commit == nullptr ? "unknown" : commit}};
 }
 
 /// To four digits: the others are noise.
@@ -74,7 +91,7 @@ double rounded(double value) {
 
 [[noreturn]] void refuse(const std::string& sentence) {
   std::cerr << sentence
-            << "\nOptions: --json FILE, --only TEXT (part of a contest's name), --seconds S (of a contest), "
+            << "\nOptions: --json FILE, --only TEXT (part of a contest's name), --long (four times as long), "
             << "--quick (one short turn: does it run?), --list\n";
   std::exit(2);
 }
@@ -110,12 +127,9 @@ session::session(std::string bench, int argc, char** argv) : bench_(std::move(be
       json_ = argument();
     else if (option == "--only")
       only_ = argument();
-    else if (option == "--seconds") {
-      const std::string text = argument();
-      char* end = nullptr;
-      seconds_ = std::strtod(text.c_str(), &end);
-      if (*end != '\0' || !(seconds_ > 0)) refuse("--seconds: '" + text + "' is not a positive number");
-    } else if (option == "--quick")
+    else if (option == "--long")
+      effort_ = long_effort;
+    else if (option == "--quick")
       quick_ = true;
     else if (option == "--list")
       list_ = true;
@@ -131,28 +145,38 @@ void session::note(const std::string& sentence) {
   std::cout << sentence << std::endl;
 }
 
-void session::run(const contest& c) {
+void session::run(contest c) {
   if (!wanted(c.name) || c.contestants.empty()) return;
   if (list_) {
     std::cout << c.name << ", " << c.parameter << " = " << c.value << '\n';
     return;
   }
+  const double most_bytes = std::ranges::max(c.contestants, {}, &contest::contestant::bytes).bytes;
+  if (c.bandwidth.empty() && most_bytes > 0) {
+    add_copy(c, most_bytes);
+    c.bandwidth = copy;
+  }
   const std::size_t count = c.contestants.size();
+  std::vector<std::vector<double>> times(count);
   std::vector<std::size_t> calls(count, 1);
   double turn = 0;
   for (std::size_t i = 0; i < count && !quick_; ++i) {
     const sample s = sample_of(c.contestants[i]);
     calls[i] = s.calls;
     turn += s.seconds;
+    times[i].push_back(s.seconds / static_cast<double>(s.calls));
   }
-  const double fitting = quick_ ? 1 : std::min((c.seconds > 0 ? c.seconds : seconds_) / turn, double{most_rounds});
+  const double seconds = effort_ * (c.seconds > 0 ? c.seconds : contest_seconds);
+  const double fitting = quick_ ? 1 : std::min(seconds / turn, double{most_rounds});
   const std::size_t rounds = quick_ ? 1 : std::max({static_cast<std::size_t>(fitting), c.least_rounds, std::size_t{1}});
+  // Where turns are few and long, the one that found out is the first of them.
+  if (fitting >= static_cast<double>(c.least_rounds))
+    for (auto& t : times) t.clear();
 
-  std::vector<std::vector<double>> times(count);
   std::vector<std::size_t> order(count);
   for (std::size_t i = 0; i < count; ++i) order[i] = i;
   std::minstd_rand random(1);  // who follows whom changes: nobody always finds the caches that the same one left
-  for (std::size_t r = 0; r < rounds; ++r) {
+  while (times.front().size() < rounds) {
     std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t i : order) {
       if (calls[i] > 1) c.contestants[i].seconds(1);
@@ -191,10 +215,40 @@ void session::run(const contest& c) {
   rows_.insert(rows_.end(), measured.begin(), measured.end());
 }
 
+void session::record(std::vector<row> rows) {
+  const double most_bytes = rows.empty() ? 0 : std::ranges::max(rows, {}, &row::bytes).bytes;
+  if (most_bytes > 0) {
+    contest c;
+    add_copy(c, most_bytes);
+    const std::size_t calls = quick_ ? 1 : sample_of(c.contestants.front()).calls, rounds = quick_ ? 1 : 9;
+    std::vector<double> times(rounds);
+    for (double& t : times) t = c.contestants.front().seconds(calls) / static_cast<double>(calls);
+    row m = rows.front();
+    m.contestant = copy;
+    m.median = quantile(times, 0.5);
+    m.lower_quartile = quantile(times, 0.25);
+    m.upper_quartile = quantile(times, 0.75);
+    m.bytes = c.contestants.front().bytes;
+    m.items = 1;
+    m.rounds = rounds;
+    m.calls = calls;
+    rows.push_back(m);
+    for (row& r : rows)
+      if (r.bytes > 0) {
+        r.bandwidth = copy;
+        r.share = r.bytes / r.median / (m.bytes / m.median);
+      }
+  }
+  if (rows.empty()) return;
+  print(rows);
+  rows_.insert(rows_.end(), rows.begin(), rows.end());
+}
+
 void session::print(const std::vector<row>& rows) const {
-  std::cout << rows.front().contest << ", " << rows.front().parameter << " = " << rows.front().value << '\n';
+  char text[256];
+  std::snprintf(text, sizeof text, "%.15g", rows.front().value);
+  std::cout << rows.front().contest << ", " << rows.front().parameter << " = " << text << '\n';
   for (const row& m : rows) {
-    char text[256];
     int length = std::snprintf(text, sizeof text, "  %-24s %10s  spread %5.1f %%", m.contestant.c_str(),
                                time_text(m.median).c_str(), 100 * m.spread());
     const auto append = [&](const char* format, auto... values) {

@@ -5,7 +5,7 @@
 /// speed drifts slows all of them alike, and what is reported are medians and ratios within a turn.
 ///
 ///   int main(int argc, char** argv) {
-///     bench::session s("adapter", argc, argv);               // --json FILE, --only TEXT, --seconds S, --quick, --list
+///     bench::session s("adapter", argc, argv);               // --json FILE, --only TEXT, --long, --quick, --list
 ///     for (std::size_t tokens : {1, 8, 64}) {
 ///       bench::contest c{.name = "forward 4096x4096", .parameter = "tokens", .value = double(tokens)};
 ///       c.reference = "base alone";                          // ratio = time / time of this one, in the same turn
@@ -17,8 +17,9 @@
 ///   }
 ///
 /// A function runs many times on what its last call left behind: let it do the same work each time, and keep its
-/// numbers finite. Slow set-up belongs behind `if (s.wanted(c.name))`. CMake: `qwha_add_bench(name SOURCES … LINK …
-/// MEASURED)`; the target `bench` then runs it and the figures see it.
+/// numbers finite. Slow set-up belongs behind `if (s.wanted(c.name))`. CMake: `qwha_add_bench(name SOURCES … LINK …)`; the
+/// target `bench` then runs it and the figures see it. Single kernels that have nobody to be compared with are measured
+/// with Google Benchmark (google_benchmark.cpp), which leaves the same rows.
 
 #include <chrono>
 #include <cstddef>
@@ -50,8 +51,8 @@ struct contest {
   std::string parameter;           ///< what changes over the figure's axis, "N"
   double value = 0;                ///< its value here
   std::string reference = "qwha";  ///< a contestant: `ratio` is the time of an item over its
-  std::string bandwidth = {};      ///< a contestant: `share` is a rate over its rate; empty: none
-  double seconds = 0;              ///< to spend; 0: the session's
+  std::string bandwidth = {};  ///< a contestant: `share` is a rate over its rate; empty: "copy", which then takes part
+  double seconds = 0;          ///< to spend; 0: the session's. A turn of all contestants is taken in any case
   std::size_t least_rounds = 5;
   std::vector<contestant> contestants = {};
 
@@ -80,7 +81,7 @@ struct row {
   std::string contestant = {};
   double median = 0, lower_quartile = 0, upper_quartile = 0;
   double bytes = 0, items = 1;        ///< of one call; no bytes: unknown
-  std::string bandwidth = {};         ///< the contestant whose rate is the copy's; empty: not in this contest
+  std::string bandwidth = {};         ///< the contestant whose rate is the copy's; empty: bytes are unknown
   double share = 0;                   ///< rate over its rate; 0: none
   std::string reference = {};         ///< empty: not in this contest
   double ratio = 0;                   ///< median over the turns of an item's time over that of `reference`
@@ -103,18 +104,22 @@ class session {
   bool wanted(const std::string& contest_name) const;
   /// A line for the reader and the results: "FFHT: skipped, QWHA_BENCH_FFHT is not set".
   void note(const std::string& sentence);
-  void run(const contest& c);
+  void run(contest c);
+  /// Takes over what somebody else has measured: rows of one contest, whose shares are those of a copy made now.
+  void record(std::vector<row> rows);
   /// @return what main returns
   int finish() const;
 
-  /// Seconds that a contest takes unless it says otherwise.
-  double seconds() const { return seconds_; }
+  bool quick() const { return quick_; }  ///< one short turn: does it run?
+  bool list() const { return list_; }    ///< names only
+  double effort() const { return effort_; }
+  const std::string& only() const { return only_; }
 
  private:
   void print(const std::vector<row>& rows) const;
 
   std::string bench_, json_, only_;
-  double seconds_ = 0.25;
+  double effort_ = 1;  // factor of all contests' seconds
   bool quick_ = false, list_ = false;
   std::vector<row> rows_;
   std::vector<std::string> notes_;

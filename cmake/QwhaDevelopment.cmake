@@ -35,20 +35,14 @@ function(qwha_add_example name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
 endfunction()
 
-# qwha_add_bench(name SOURCES … LINK … [MEASURED]): a program of bench/, run by the target `bench`. MEASURED ones use
-# bench/measure.hpp, the others Google Benchmark.
+# qwha_add_bench(name SOURCES … LINK … [GOOGLE]): a program of bench/, run by the target `bench`. GOOGLE ones register
+# with Google Benchmark, the others bring contests and a main (bench/measure.hpp).
 function(qwha_add_bench name)
-  cmake_parse_arguments(arg "MEASURED" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "GOOGLE" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   qwha_development_flags(${name})
-  if(arg_MEASURED)
-    target_link_libraries(${name} PRIVATE ${arg_LINK} qwha_bench_measure)
-    set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES_MEASURED ${name})
-  else()
-    qwha_dependency(benchmark)
-    target_link_libraries(${name} PRIVATE ${arg_LINK} benchmark::benchmark)
-    set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES ${name})
-  endif()
+  target_link_libraries(${name} PRIVATE ${arg_LINK} $<IF:$<BOOL:${arg_GOOGLE}>,qwha_bench_google,qwha_bench_measure>)
+  set_property(GLOBAL APPEND PROPERTY QWHA_BENCHES ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
 endfunction()
 

@@ -140,8 +140,8 @@ std::vector<std::pair<std::string, rows_of>> contests_of(const std::vector<resul
 
 }  // namespace
 
-std::string origin(const results& r, const std::string& commit) {
-  return r.cpu + " · " + r.compiler + " · " + r.date.substr(0, 10) + " · " + commit;
+std::string origin(const results& r) {
+  return r.cpu + " · " + r.compiler + " · " + r.date.substr(0, 10) + " · " + r.commit;
 }
 
 std::string slug(const std::string& cpu) {
@@ -155,15 +155,27 @@ std::string slug(const std::string& cpu) {
   return text.empty() ? "unknown" : text;
 }
 
-std::string tables(const std::vector<results>& all, const std::string& commit) {
+std::string tables(const std::vector<results>& all) {
   const results& first = all.front();
-  std::string text = "# Benches, " + first.cpu + "\n\n| | |\n|---|---|\n| date | " + first.date + " |\n| CPU | " +
-                     first.cpu + ", " + std::to_string(first.cores) + " cores |\n| compiler | " + first.compiler +
-                     ", `" + first.flags + "` |\n| commit | " + commit +
-                     " |\n\nContestants of a contest take turns in one process; times are medians, ± half the "
-                     "distance of the quartiles where that is above 2 %. *x* is the time over that of the contest's "
-                     "reference, the median over the turns; in parentheses the share of the bandwidth of scaling the "
-                     "same memory in place. The JSON files beside this one have every row.\n\n";
+  std::string text = "# Benches, " + first.cpu + ", " + std::to_string(first.cores) +
+                     " cores\n\n| bench | date | compiler | commit |\n|---|---|---|---|\n";
+  for (const results& r : all)
+    text.append("| ")
+        .append(r.bench)
+        .append(" | ")
+        .append(r.date)
+        .append(" | ")
+        .append(r.compiler)
+        .append(", `")
+        .append(r.flags)
+        .append("` | ")
+        .append(r.commit)
+        .append(" |\n");
+  text +=
+      "\nContestants of a contest take turns in one process; times are medians, ± half the distance of the quartiles "
+      "where that is above 2 %. *x* is the time over that of the contest's reference, the median over the turns; in "
+      "parentheses the share of the bandwidth of copying as many bytes, or of what the contest says. The JSON files "
+      "beside this one have every row.\n\n";
   for (const results& r : all) {
     text.append("## ").append(r.bench).append("\n\n");
     for (const std::string& note : r.notes) text.append("- ").append(note).append("\n");
@@ -174,11 +186,12 @@ std::string tables(const std::vector<results>& all, const std::string& commit) {
   return text;
 }
 
-std::vector<figure> figures(const std::vector<results>& all, const std::string& commit) {
+std::vector<figure> figures(const std::vector<results>& all) {
   std::vector<figure> drawn;
   const auto add = [&](const std::string& name, drawing::chart c, const std::string& explanation) {
     if (c.panels.empty()) return;
-    c.subtitle = explanation + " · " + origin(all.front(), commit);
+    const std::string bench = name.substr(0, name.find('-'));
+    c.subtitle = explanation + " · " + origin(*std::ranges::find(all, bench, &results::bench));
     drawn.push_back({name, std::move(c)});
   };
 

@@ -19,6 +19,7 @@ results read_results(const std::filesystem::path& file) try {
             .cpu = context.at("cpu"),
             .compiler = context.at("compiler"),
             .flags = context.at("flags"),
+            .commit = context.value("commit", "unknown"),
             .cores = context.at("cores"),
             .notes = j.at("notes"),
             .rows = {}};

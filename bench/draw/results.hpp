@@ -14,7 +14,7 @@ namespace bench {
 /// The file of one bench.
 struct results {
   std::string bench;
-  std::string date, cpu, compiler, flags;
+  std::string date, cpu, compiler, flags, commit;
   int cores = 0;
   std::vector<std::string> notes;
   std::vector<row> rows;

@@ -35,10 +35,17 @@ void products(bench::session& s, std::size_t out, std::size_t in) {
   engine::matrix y(tokens, out);
   const engine::linear quantized = engine::make_quantized(qwha::quantize<qwha::affine<4, 64>>(w.view()));
   const engine::linear dense = engine::make_dense(random_matrix(out, in, 2));
-  c.add("Eigen",
-        [&] { engine::eigen(y.view()).noalias() = engine::eigen(x.view()) * engine::eigen(w.view()).transpose(); });
-  c.add("engine, dense", [&] { dense.forward(x.view(), y.view(), engine::executor::serial()); });
-  c.add("engine, int4 g64", [&] { quantized.forward(x.view(), y.view(), engine::executor::serial()); });
+  const auto weights = static_cast<double>(out * in), activations = static_cast<double>(4 * tokens * (out + in));
+  c.add(
+      "Eigen",
+      [&] { engine::eigen(y.view()).noalias() = engine::eigen(x.view()) * engine::eigen(w.view()).transpose(); },
+      4 * weights + activations);
+  c.add(
+      "engine, dense", [&] { dense.forward(x.view(), y.view(), engine::executor::serial()); },
+      4 * weights + activations);
+  c.add(
+      "engine, int4 g64", [&] { quantized.forward(x.view(), y.view(), engine::executor::serial()); },
+      0.5625 * weights + activations);
   c.seconds = 0.5;
   s.run(c);
 }

@@ -58,8 +58,9 @@ void stages(bench::session& s, std::size_t n, std::size_t rank) {
   bench::contest c{.name = "initialize, rank " + std::to_string(rank), .parameter = "order", .value = double(n)};
   if (!s.wanted(c.name)) return;
   c.reference = "product E S, Eigen";
-  c.seconds = n > 2048 ? 12 : 4;
-  c.least_rounds = 1;
+  c.seconds = 4;
+  c.least_rounds = 2;
+  const bool with_stages = n <= 2048 || s.effort() > 1;
   const layer l(n);
   qwha::fit_options paper = qwha::paper_fit_options(rank * 2 * n), pursuit = paper;
   pursuit.selection = qwha::selection::pursuit;
@@ -74,21 +75,43 @@ void stages(bench::session& s, std::size_t n, std::size_t rank) {
   const std::vector<std::uint32_t> budgets = allocate();
   const qwha::sparse_support support = qwha::select(problem, budgets, paper, serial);
 
-  c.add("product E S, Eigen", [&] {
-    const qwha::detail::single_thread guard;
-    product.noalias() = a * b;
-    bench::written();
-  });
-  c.add("paper", [&] { bench::computed(qwha::initialize(l.weight(), l.base, l.moment, paper, serial).error_after); });
-  c.add("pursuit",
-        [&] { bench::computed(qwha::initialize(l.weight(), l.base, l.moment, pursuit, serial).error_after); });
-  c.add("stage: transform of S", [&] { bench::computed(qwha::spectral_moment<>(l.moment, serial).order()); });
-  c.add("stage: E, its transform, product",
-        [&] { bench::computed(qwha::spectral_problem<>(l.weight(), l.base, moment, serial).rows()); });
-  c.add("stage: allocation", [&] { bench::computed(allocate().size()); });
-  c.add("stage: selection, paper", [&] { bench::computed(qwha::select(problem, budgets, paper, serial).rows()); });
-  c.add("stage: selection, pursuit", [&] { bench::computed(qwha::select(problem, budgets, pursuit, serial).rows()); });
-  c.add("stage: refinement", [&] { bench::computed(qwha::refine(problem, support, paper, serial).error_after); });
+  // What each has to read and write: S, G, B, C in double but for C, and a position and a value for each coefficient.
+  const double square = double(n) * double(n), coefficients = 8.0 * double(paper.parameters),
+               weights = 4 * square + double(l.base.size_bytes());
+  c.add(
+      "product E S, Eigen",
+      [&] {
+        const qwha::detail::single_thread guard;
+        product.noalias() = a * b;
+        bench::written();
+      },
+      24 * square);
+  const auto initialize = [&](const char* name, const qwha::fit_options& o) {
+    c.add(
+        name, [&] { bench::computed(qwha::initialize(l.weight(), l.base, l.moment, o, serial).error_after); },
+        weights + 8 * square + coefficients);
+  };
+  initialize("paper", paper);
+  initialize("pursuit", pursuit);
+  if (with_stages) {
+    c.add(
+        "stage: transform of S", [&] { bench::computed(qwha::spectral_moment<>(l.moment, serial).order()); },
+        16 * square);
+    c.add(
+        "stage: E, its transform, product",
+        [&] { bench::computed(qwha::spectral_problem<>(l.weight(), l.base, moment, serial).rows()); },
+        weights + 20 * square);
+    c.add("stage: allocation", [&] { bench::computed(allocate().size()); }, 12.0 * double(n));
+    c.add(
+        "stage: selection, paper", [&] { bench::computed(qwha::select(problem, budgets, paper, serial).rows()); },
+        4 * square + coefficients / 2);
+    c.add(
+        "stage: selection, pursuit", [&] { bench::computed(qwha::select(problem, budgets, pursuit, serial).rows()); },
+        20 * square + coefficients / 2);
+    c.add(
+        "stage: refinement", [&] { bench::computed(qwha::refine(problem, support, paper, serial).error_after); },
+        8 * square + 3 * coefficients);
+  }
   s.run(c);
 }
 
@@ -111,8 +134,9 @@ void threads(bench::session& s, std::size_t n) {
       bench::computed(qwha::initialize(l->weight(), l->base, l->moment, o).error_after);
       omp_set_num_threads(before);
     };
-    c.add("one thread", [run] { run(1); });
-    c.add("two threads", [run] { run(2); });
+    const double square = double(n) * double(n), bytes = 12 * square + double(l->base.size_bytes());
+    c.add("one thread", [run] { run(1); }, bytes);
+    c.add("two threads", [run] { run(2); }, bytes);
     s.run(c);
   }
 #else
@@ -132,12 +156,16 @@ void second_moment(bench::session& s, std::size_t in) {
   qwha::second_moment moment(in);
   matrix sums = matrix::Zero(static_cast<Eigen::Index>(in), static_cast<Eigen::Index>(in));
   const Eigen::Map<const matrix> map(x.data(), static_cast<Eigen::Index>(tokens), static_cast<Eigen::Index>(in));
-  c.add("Eigen rankUpdate, float", [&] {
-    const qwha::detail::single_thread guard;
-    sums.setZero();
-    sums.selfadjointView<Eigen::Lower>().rankUpdate(map.transpose());
-  });
-  c.add("qwha", [&] { moment.accumulate({x.data(), tokens, in}, serial); });
+  const double activations = 4.0 * double(x.size()), square = double(in) * double(in);
+  c.add(
+      "Eigen rankUpdate, float",
+      [&] {
+        const qwha::detail::single_thread guard;
+        sums.setZero();
+        sums.selfadjointView<Eigen::Lower>().rankUpdate(map.transpose());
+      },
+      activations + 4 * square);
+  c.add("qwha", [&] { moment.accumulate({x.data(), tokens, in}, serial); }, activations + 16 * square);
   s.run(c);
 }
 

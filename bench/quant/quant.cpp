@@ -94,8 +94,10 @@ void encode(bench::session& s, const std::string& name, qwha::grid_search search
   const qwha::rows_view<const float> view(w.data(), rows, cols);
   bench::contest c{.name = name, .parameter = "weights", .value = rows * cols, .reference = "int4 g64"};
   c.seconds = 1;
-  (c.add(Q::name(),
-         [=] { bench::computed(qwha::quantize<Q>(view, qwha::round_to_nearest{search}, qwha::executor::serial())); }),
+  (c.add(
+       Q::name(),
+       [=] { bench::computed(qwha::quantize<Q>(view, qwha::round_to_nearest{search}, qwha::executor::serial())); },
+       static_cast<double>(w.size() * sizeof(float) + qwha::quantized_matrix<Q>(rows, cols).size_bytes())),
    ...);
   s.run(c);
 }

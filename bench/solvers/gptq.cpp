@@ -69,10 +69,11 @@ int main(int argc, char** argv) {
       how.moment = &s;
       bench::computed(qwha::quantize<qwha::affine<4, 64>>(view, how));
     };
-    c.add("Cholesky and product", [&] { cholesky(s), product(w, n); });
-    c.add("Cholesky", [&] { cholesky(s); });
-    c.add("qwha", [&] { gptq({}); });
-    c.add("qwha, min-max", [&] { gptq({.search = qwha::grid_search::min_max}); });
+    const double square = double(n) * double(n), bytes = (4 + 8 + 0.5) * square;  // weights, S, codes
+    c.add("Cholesky and product", [&] { cholesky(s), product(w, n); }, 20 * square);
+    c.add("Cholesky", [&] { cholesky(s); }, 12 * square);
+    c.add("qwha", [&] { gptq({}); }, bytes);
+    c.add("qwha, min-max", [&] { gptq({.search = qwha::grid_search::min_max}); }, bytes);
     session.run(c);
   }
   return session.finish();

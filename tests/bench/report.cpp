@@ -68,6 +68,7 @@ bench::results example() {
                    .cpu = "A <fast> CPU (family 1)",
                    .compiler = "GNU 12.2.0",
                    .flags = "-O3",
+                   .commit = "abc123",
                    .cores = 2,
                    .notes = {"FFHT: skipped"},
                    .rows = {}};
@@ -126,6 +127,50 @@ TEST_CASE("short calls are repeated until the clock's own cost does not count") 
   CHECK(r.rows[1].calls == 1);
 }
 
+TEST_CASE("where bytes are known and nobody is named as the measure, a copy takes part") {
+  bench::contest c{.name = "decreed", .parameter = "N", .value = 64};
+  c.contestants = {decreed("qwha", 1e-3, 0, 2e5), decreed("no bytes", 1e-3, 0)};
+  const bench::results r = measured(c);
+  REQUIRE(r.rows.size() == 3);
+  CHECK(r.rows[2].contestant == "copy");
+  CHECK(r.rows[2].bytes == 2e5);
+  CHECK(r.rows[2].share == Approx(1));
+  CHECK(r.rows[0].bandwidth == "copy");
+  CHECK(r.rows[0].share == Approx(r.rows[2].median / 1e-3).epsilon(0.5));
+  CHECK(r.rows[1].share == 0);
+}
+
+TEST_CASE("a turn that took longer than the contest's time is not thrown away") {
+  std::size_t calls = 0;
+  bench::contest c{.name = "decreed", .parameter = "N", .value = 64, .seconds = 1, .least_rounds = 2};
+  c.contestants = {{"slow", [&](std::size_t n) { return calls += n, 5.0; }, 0, 1}};
+  CHECK(measured(c).rows.front().rounds == 2);
+  CHECK(calls == 2);
+  c.contestants = {{"fast enough", [&](std::size_t n) { return calls += n, 0.1; }, 0, 1}};
+  calls = 0;
+  CHECK(measured(c).rows.front().rounds == 10);
+  CHECK(calls == 11);
+  CHECK(measured(c, {"--long"}).rows.front().rounds == 40);
+}
+
+TEST_CASE("rows measured elsewhere get a copy's bandwidth beside them") {
+  const scratch_file file;
+  std::string words[] = {"bench", "--json", file.path.string()};
+  char* arguments[] = {words[0].data(), words[1].data(), words[2].data()};
+  bench::session s("base", 3, arguments);
+  bench::row m = row_of("convert", 4096, "half to float", 1e-3, 0, 0);
+  m.bytes = 1e5;
+  m.reference.clear();
+  s.record({m});
+  s.record({});
+  REQUIRE(s.finish() == 0);
+  const bench::results r = bench::read_results(file.path);
+  REQUIRE(r.rows.size() == 2);
+  CHECK(r.rows[1].contestant == "copy");
+  CHECK(r.rows[0].share > 0);
+  CHECK(r.rows[0].share == Approx(r.rows[1].median / 1e-3).epsilon(1e-3));
+}
+
 TEST_CASE("contests that --only does not name are left out") {
   bench::contest c{.name = "float, one row", .parameter = "N", .value = 64};
   c.contestants = {decreed("qwha", 1e-3, 0)};
@@ -148,7 +193,7 @@ TEST_CASE("results that cannot be read are refused by name") {
 }
 
 TEST_CASE("tables name the machine, the commit, what was skipped, and the fastest other") {
-  const std::string text = bench::tables({example()}, "abc123");
+  const std::string text = bench::tables({example()});
   for (const char* part :
        {"A <fast> CPU", "abc123", "GNU 12.2.0", "2026-11-22", "- FFHT: skipped", "### float, one row",
         "| N | qwha | slow & steady | x *= c | fastest other / qwha |",
@@ -160,7 +205,7 @@ TEST_CASE("tables name the machine, the commit, what was skipped, and the fastes
 }
 
 TEST_CASE("figures are well-formed, escape what they are given, and draw a line for each contestant") {
-  const auto drawn = bench::figures({example()}, "abc123");
+  const auto drawn = bench::figures({example()});
   REQUIRE(drawn.size() == 2);  // no bench of an adapter
   CHECK(drawn[0].name == "transform-time");
   CHECK(drawn[1].name == "transform-bandwidth");

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr double planning_seconds = 2;  // of one plan: the long ones would take minutes
+constexpr double planning_seconds = 1;  // of one plan: the long ones would take minutes
 
 template <class T, fftw_r2r_kind Kind>
 void enter(bench::contest& c, T* x, std::size_t rows, std::size_t n) {
