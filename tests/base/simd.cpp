@@ -108,6 +108,36 @@ TEMPLATE_TEST_CASE("16-bit loads and stores are the conversions of one number, f
   });
 }
 
+TEMPLATE_TEST_CASE("registers that are stored by pairs are the conversions of one number", "", bfloat16) {
+  constexpr std::size_t W = qwha::lanes<qwha::native, float>, registers = 4;
+  if constexpr (qwha::stores_by_pairs<TestType, float, W>) {
+    const qwha::counter_random random(3);
+    std::size_t wrong = 0;
+    for (std::uint64_t k = 0; k < 2000; ++k) {
+      // ordinary numbers only; any exponent, with infinity and NaN; zeros and subnormal numbers between ordinary ones
+      vec<float, W> v[registers];
+      float f[registers * W];
+      for (std::size_t i = 0; i < registers * W; ++i) {
+        const auto bits = static_cast<std::uint32_t>(random.bits(k * registers * W + i));
+        f[i] = std::bit_cast<float>(k % 3 == 1 ? bits : (bits & 0x807fffffu) | 0x3f800000u);
+        if (k % 3 == 2 && bits % 16 == 0) f[i] = std::bit_cast<float>(bits & (bits % 32 == 0 ? 0x807fffffu : 1u << 31));
+      }
+      for (std::size_t r = 0; r < registers; ++r) v[r] = vec<float, W>::load(f + r * W);
+      for (const std::size_t stride : {W, W + 3, 5 * W}) {
+        std::vector<TestType> stored(registers * stride);
+        qwha::store_all_as<registers>(stored.data(), stride, v);
+        for (std::size_t i = 0; i < registers * W; ++i) {
+          const TestType got = stored[i / W * stride + i % W];
+          if (std::isnan(f[i]) ? !std::isnan(static_cast<float>(got)) : got.bits != TestType(f[i]).bits) ++wrong;
+        }
+      }
+    }
+    CHECK(wrong == 0);
+  } else {
+    WARN("this file is not compiled for AVX512-BF16");
+  }
+}
+
 TEST_CASE("8-bit codes and the other float width load exactly") {
   for_widths<float>([](auto width) {
     constexpr std::size_t W = width();

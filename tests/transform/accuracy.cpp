@@ -160,16 +160,18 @@ TEMPLATE_TEST_CASE("scalings differ by one multiplication at the end", "", float
 }
 
 TEMPLATE_TEST_CASE("16-bit rows are float rows rounded once", "", half, bfloat16) {
-  for (const std::size_t n : {4u, 12u, 40u, 52u, 100u, 256u, 512u, 3584u, 8192u}) {
-    const auto x = samples::row<TestType>(n, 6);
-    std::vector<float> wide(n);
-    for (std::size_t i = 0; i < n; ++i) wide[i] = x[i];
-    const auto result = transformed(wide, false);
-    std::vector<TestType> rounded(n);
-    for (std::size_t i = 0; i < n; ++i) rounded[i] = TestType(result[i]);
-    INFO(n);
-    CHECK(samples::same_bits(transformed(x, false), rounded));
-  }
+  for (const std::size_t n : {4u, 12u, 40u, 52u, 64u, 100u, 256u, 512u, 1024u, 3584u, 4096u, 8192u})
+    for (const float size : {1.0f, 0x1p-22f, 0x1p-128f}) {  // down to subnormal results
+      auto x = samples::row<TestType>(n, 6);
+      for (TestType& v : x) v = TestType(v * size);
+      std::vector<float> wide(n);
+      for (std::size_t i = 0; i < n; ++i) wide[i] = x[i];
+      const auto result = transformed(wide, false);
+      std::vector<TestType> rounded(n);
+      for (std::size_t i = 0; i < n; ++i) rounded[i] = TestType(result[i]);
+      INFO(n << ", numbers of size " << size);
+      CHECK(samples::same_bits(transformed(x, false), rounded));
+    }
 }
 
 TEST_CASE("16-bit rows beyond the stack's scratch are transformed as well") {

@@ -204,9 +204,29 @@ QWHA_KERNEL_INLINE void store_half(half* p, vec<float, W> a) noexcept {
   for (std::size_t i = 0; i < W; ++i) p[i] = half(a[i]);
 }
 
+#if QWHA_HAS_AVX512VBMI
+/// Indices that take number i, bytes 2 i and 2 i + 1, to the upper half of lane i.
+template <std::size_t... Pair>
+QWHA_KERNEL_INLINE __m512i bfloat16_bytes(std::index_sequence<Pair...>) noexcept {
+  constexpr auto two_lanes = [](std::uint64_t i) {
+    return (4 * i + 1) << 24 | (4 * i) << 16 | (4 * i + 3) << 56 | (4 * i + 2) << 48;
+  };
+  return (__m512i)(typename vec<std::uint64_t, 8>::native_type{two_lanes(Pair)...});
+}
+#endif
+
 template <std::size_t W>
 QWHA_KERNEL_INLINE vec<float, W> load_bfloat16(const bfloat16* p) noexcept {
-#if QWHA_HAS_AVX512
+#if QWHA_HAS_AVX512VBMI
+  if constexpr (W == 16) {  // one shuffle of bytes, where widening and shifting are two instructions
+    vec<std::int64_t, 4> bits;
+    std::memcpy(&bits.v, p, sizeof(bits.v));
+    const auto low_half = __builtin_shufflevector(bits.v, decltype(bits.v){}, 0, 1, 2, 3, 4, 5, 6, 7);
+    const auto upper = bfloat16_bytes(std::make_index_sequence<8>{});
+    const auto wide = _mm512_maskz_permutexvar_epi8(0xcccccccccccccccc, upper, (__m512i)(low_half));
+    return {(typename vec<float, W>::native_type)(wide)};
+  }
+#elif QWHA_HAS_AVX512
   if constexpr (W == 16) {  // GCC's own conversion goes through halves; maskz as in load_half
     __m256i bits;
     std::memcpy(&bits, p, sizeof(bits));
@@ -241,6 +261,31 @@ QWHA_KERNEL_INLINE void store_bfloat16(bfloat16* p, vec<float, W> a) noexcept {
   const auto narrow = convert_lanes<std::uint16_t>(bits);
   std::memcpy(static_cast<void*>(p), &narrow.v, sizeof(narrow.v));
 }
+#if QWHA_HAS_AVX512BF16
+/// Registers 2 Pair and 2 Pair + 1, `stride` apart, by the instruction that rounds two at once. False, and nothing
+/// stored, where a result is zero: it may be a subnormal number that the instruction flushed.
+template <std::size_t... Pair>
+QWHA_KERNEL_INLINE bool store_bfloat16_pairs(bfloat16* p, std::size_t stride, const vec<float, 16>* r,
+                                             std::index_sequence<Pair...>) noexcept {
+  const __m512i rounded[] = {(__m512i)(_mm512_cvtne2ps_pbh((__m512)(r[2 * Pair + 1].v), (__m512)(r[2 * Pair].v)))...};
+  __m512i smallest = _mm512_add_epi16(rounded[0], rounded[0]);  // doubled: without sign
+  ((smallest = Pair == 0 ? smallest : _mm512_min_epu16(smallest, _mm512_add_epi16(rounded[Pair], rounded[Pair]))), ...);
+  if (_mm512_testn_epi16_mask(smallest, smallest) != 0) [[unlikely]]
+    return false;
+  const auto store_pair = [=](bfloat16* to, __m512i two) {
+    const auto low = __builtin_shufflevector(two, two, 0, 1, 2, 3),
+               high = __builtin_shufflevector(two, two, 4, 5, 6, 7);
+    if (stride == 16) {
+      std::memcpy(static_cast<void*>(to), &two, sizeof(two));
+    } else {
+      std::memcpy(static_cast<void*>(to), &low, sizeof(low));
+      std::memcpy(static_cast<void*>(to + stride), &high, sizeof(high));
+    }
+  };
+  (store_pair(p + 2 * Pair * stride, rounded[Pair]), ...);
+  return true;
+}
+#endif
 #endif
 
 }  // namespace detail
@@ -290,6 +335,21 @@ QWHA_KERNEL_INLINE void store_as(S* p, vec<T, W> a) noexcept {
     }
 #endif
   }
+}
+
+/// Whether two registers are stored as type S by one instruction, so that `store_all_as` beats R times `store_as`.
+template <class S, class T, std::size_t W>
+inline constexpr bool stores_by_pairs =
+    QWHA_HAS_AVX512BF16 != 0 && std::is_same_v<S, bfloat16> && std::is_same_v<T, float> && W == 16;
+
+/// Stores R registers (an even number) as type S, `stride` numbers apart, each as `store_as` would.
+template <std::size_t R, class S, class T, std::size_t W>
+  requires stores_by_pairs<S, T, W>
+QWHA_KERNEL_INLINE void store_all_as(S* p, std::size_t stride, const vec<T, W>* r) noexcept {
+#if QWHA_HAS_AVX512BF16
+  if (detail::store_bfloat16_pairs(p, stride, r, std::make_index_sequence<R / 2>{})) return;
+#endif
+  for (std::size_t i = 0; i < R; ++i) store_as(p + i * stride, r[i]);
 }
 
 }  // namespace qwha::inline QWHA_ISA

@@ -204,8 +204,7 @@ class wht {
       return detail::row_source<A, S>{data + r * stride};
     };
     const auto store = [data = out.data, stride = out.stride, factor](std::size_t r) {
-      return
-          [to = data + r * stride, factor](std::size_t c, auto v) { store_as(to + c, v * decltype(v)::splat(factor)); };
+      return detail::row_target<A, T>{data + r * stride, factor};
     };
     const bool split = splits<A>(in.rows, where);
     if constexpr (std::same_as<A, T>) {  // the output row is the scratch

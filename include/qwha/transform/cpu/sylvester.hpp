@@ -84,8 +84,11 @@ QWHA_KERNEL_INLINE void load_registers(V* r, const Load& load, std::size_t at, s
 }
 template <class V, class Store, std::size_t... I>
 QWHA_KERNEL_INLINE void store_registers(const V* r, const Store& store, std::size_t at, std::size_t stride,
-                                        std::index_sequence<I...>) noexcept {
-  (store(at + I * stride, r[I]), ...);
+                                        std::index_sequence<I...> registers) noexcept {
+  if constexpr (requires { store.all(at, stride, r, registers); })
+    store.all(at, stride, r, registers);
+  else
+    (store(at + I * stride, r[I]), ...);
 }
 
 /// Keeps the compiler from loading the registers again for each of their uses: faster except where radix 8 and the
@@ -134,8 +137,18 @@ QWHA_KERNEL_INLINE void load_runs(V* r, const Load& load, std::size_t at, std::s
 }
 template <std::size_t PerRun, class V, class Store, std::size_t... Q>
 QWHA_KERNEL_INLINE void store_runs(const V* r, const Store& store, std::size_t at, std::size_t distance,
-                                   std::index_sequence<Q...>) noexcept {
-  (store_registers(r + Q * PerRun, store, at + Q * distance, V::size, std::make_index_sequence<PerRun>{}), ...);
+                                   std::index_sequence<Q...> each_run) noexcept {
+  if constexpr (PerRun == 1)
+    store_registers(r, store, at, distance, each_run);
+  else
+    (store_registers(r + Q * PerRun, store, at + Q * distance, V::size, std::make_index_sequence<PerRun>{}), ...);
+}
+
+/// Whether `Load` reads a row of another type.
+template <class T, class Load>
+constexpr bool converts() noexcept {
+  if constexpr (requires { Load::line; }) return Load::line != group_size<T>;
+  return false;
 }
 
 /// `Rows` runs of G contiguous numbers, `distance` apart: first the log2 Rows bits between the runs, then bits 0 … log2
@@ -143,7 +156,8 @@ QWHA_KERNEL_INLINE void store_runs(const V* r, const Store& store, std::size_t a
 template <std::size_t Rows, std::size_t G, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void runs(std::size_t at, std::size_t distance, const Load& load, const Store& store) noexcept {
   constexpr std::size_t width = W < G ? W : G, per_run = G / width, count = Rows * per_run;
-  constexpr std::size_t fused = lane_multipliers<T, width> ? 0 : per_run * fused_levels<Rows, T, width>;
+  constexpr std::size_t levels = converts<T, Load>() ? converted_levels<Rows, T, width> : fused_levels<Rows, T, width>;
+  constexpr std::size_t fused = lane_multipliers<T, width> ? 0 : per_run * levels;
   vec<T, width> r[count];
   load_runs<per_run>(r, load, at, distance, std::make_index_sequence<Rows>{});
   butterflies<per_run, count, count, fused>(r, minus_one<T, width>());
@@ -187,13 +201,23 @@ QWHA_KERNEL_INLINE void base_block(T* work, std::size_t at, const Load& load, co
   }
 }
 
-/// Butterflies between registers I and I + 16, each stored at once: no register is left for results.
+/// Butterflies between registers I and I + 16, stored at once: no register is left for results.
 template <class V, class Store, std::size_t... I>
 QWHA_KERNEL_INLINE void butterfly_to(const V* r, const Store& store, std::size_t at,
                                      std::index_sequence<I...>) noexcept {
   constexpr std::size_t distance = sizeof...(I);
-  ((store(at + I * V::size, r[I] + r[I + distance]), store(at + (I + distance) * V::size, r[I] - r[I + distance])),
-   ...);
+  constexpr auto two = std::make_index_sequence<2>{};
+  const auto store_pair = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
+    const V sums[] = {r[J] + r[J + distance], r[J + 1] + r[J + 1 + distance]};
+    store_registers(sums, store, at + J * V::size, V::size, two);
+    const V differences[] = {r[J] - r[J + distance], r[J + 1] - r[J + 1 + distance]};
+    store_registers(differences, store, at + (J + distance) * V::size, V::size, two);
+  };
+  if constexpr (requires { store.all(at, V::size, r, two); })
+    ((I % 2 == 0 ? store_pair(std::integral_constant<std::size_t, I / 2 * 2>{}) : void()), ...);
+  else
+    ((store(at + I * V::size, r[I] + r[I + distance]), store(at + (I + distance) * V::size, r[I] - r[I + distance])),
+     ...);
 }
 
 /// Two base blocks and the bit between them: all in registers where they fit, else in two sweeps of equal radix.
@@ -318,9 +342,7 @@ QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, c
 /// Rows that are converted work beside themselves: in the last pass the next one would only push both out.
 template <class T, class Load>
 constexpr prefetch_shares far_row_shares() noexcept {
-  if constexpr (requires { Load::line; })
-    if (Load::line == group_size<T>) return far_shares;
-  return base_shares;
+  return converts<T, Load>() ? base_shares : far_shares;
 }
 
 /// The bits below log2 n of n numbers from `at`: blocks of `Block` first, then the passes across them.

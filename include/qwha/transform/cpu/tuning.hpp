@@ -27,6 +27,9 @@ inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
                                             : R == 8            ? (W * sizeof(T) == 32 ? 2 | 4 : 2)
                                             : R == 4            ? (W * sizeof(T) == 32 ? 2 : 0)
                                                                 : 0;
+/// The same behind loads that convert, which keep the adders busy.
+template <std::size_t R, class T, std::size_t W>
+inline constexpr std::size_t converted_levels = multiply_levels<W> && R == 16 ? 15 : fused_levels<R, T, W>;
 /// Whether the stages within registers leave the multipliers no time for those between registers of the same sweep.
 template <class T, std::size_t W>
 inline constexpr bool lane_multipliers = W * sizeof(T) == 32;
