@@ -96,8 +96,10 @@ class bitsandbytes_layer {
         fail(".absmax", joined("is of type ", name(absmax.dtype), ", must be f32"));
       absmax_ = file.read<float>(absmax.name);
     }
-    for (std::size_t b = 0; b < blocks; ++b)
-      if (!is_finite(absmax_[b])) not_finite(".absmax", joined("the scale of block ", b));
+    if (!all_finite(absmax_.data(), blocks)) {
+      const auto bad = std::find_if_not(absmax_.begin(), absmax_.end(), [](float a) { return is_finite(a); });
+      not_finite(".absmax", joined("the scale of block ", bad - absmax_.begin()));
+    }
     check_products();
   }
 
@@ -150,14 +152,18 @@ class bitsandbytes_layer {
   quantized_matrix<Q> matrix(const executor& where = default_executor()) const {
     if (const std::string why = refusal<Q>(); !why.empty())
       throw format_error(joined(file_, ": tensor ", quoted_name(weight_), " ", why, ": it is no ", Q::name()));
-    quantized_matrix<Q> m(rows_, cols_);
-    parallel_for(where, rows_, 64, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        std::memcpy(m.writable_codes(r), codes_.data() + r * cols_ / 2, cols_ / 2);
-        for (std::size_t b = 0; b < m.blocks_per_row(); ++b)
-          qwha::detail::store_scalar<float>(m.writable_parameters(r) + b * Q::parameter_bytes,
-                                            absmax_[(r * cols_ + b * Q::block_size) / block_]);
+    static_assert(Q::parameter_bytes == sizeof(float));
+    auto m = quantized_matrix<Q>::for_overwrite(rows_, cols_);
+    const std::size_t blocks = m.blocks_per_row(), repeats = block_ / Q::block_size;
+    parallel_for(where, rows_, 512, [&](std::size_t begin, std::size_t end) {  // planes of rows without gaps
+      std::memcpy(m.writable_codes(begin), codes_.data() + begin * cols_ / 2, (end - begin) * cols_ / 2);
+      std::byte* const scales = m.writable_parameters(begin);
+      if (repeats == 1) {
+        std::memcpy(scales, absmax_.data() + begin * blocks, (end - begin) * blocks * sizeof(float));
+        return;
       }
+      for (std::size_t b = 0; b < (end - begin) * blocks; ++b)
+        std::memcpy(scales + b * sizeof(float), &absmax_[(begin * blocks + b) / repeats], sizeof(float));
     });
     return m;
   }
@@ -252,10 +258,8 @@ class bitsandbytes_layer {
   }
 
   void check_products() const {
-    float largest_level = 0, largest_scale = 0;
-    for (const float l : levels_) largest_level = std::max(largest_level, l < 0 ? -l : l);
-    for (const float a : absmax_) largest_scale = std::max(largest_scale, a < 0 ? -a : a);
-    if (!is_finite(largest_level * largest_scale)) not_finite(".absmax", "the largest level times the largest scale");
+    if (!is_finite(qwha::detail::largest_magnitude(levels_) * qwha::detail::largest_magnitude(absmax_)))
+      not_finite(".absmax", "the largest level times the largest scale");
   }
 
   std::string file_, weight_, state_;

@@ -22,6 +22,7 @@
 #include <qwha/base/executor.hpp>
 #include <qwha/base/float16.hpp>
 #include <qwha/base/rows_view.hpp>
+#include <qwha/base/simd.hpp>
 #include <qwha/io/dtype.hpp>
 #include <qwha/io/message.hpp>
 #include <qwha/io/tensor.hpp>
@@ -189,11 +190,28 @@ std::size_t convert_blocks(const tensor& t, std::size_t first, std::size_t count
   return count;
 }
 
+/// Halves or bfloat16s at any address as floats, a register at a time.
+template <class S>
+void widen(const std::byte* bytes, std::size_t count, float* out) noexcept {
+  constexpr std::size_t width = lanes<native, float>;
+  S some[width];
+  std::size_t i = 0;
+  for (; i + width <= count; i += width) {
+    std::memcpy(static_cast<void*>(some), bytes + i * sizeof(S), sizeof some);
+    load_as<float, width>(some).store(out + i);
+  }
+  for (; i < count; ++i) out[i] = sixteen_bit<S>::get(bytes, i);
+}
+
 template <class Encoding, class T>
 std::size_t convert_elements(const tensor& t, std::size_t first, std::size_t count, T* out) noexcept {
   const std::byte* bytes = t.bytes.data();
   if constexpr (std::same_as<Encoding, plain<T>>) {
     std::memcpy(out, bytes + first * sizeof(T), count * sizeof(T));
+  } else if constexpr (std::same_as<Encoding, sixteen_bit<half>> && std::same_as<T, float>) {
+    widen<half>(bytes + first * sizeof(half), count, out);
+  } else if constexpr (std::same_as<Encoding, sixteen_bit<bfloat16>> && std::same_as<T, float>) {
+    widen<bfloat16>(bytes + first * sizeof(bfloat16), count, out);
   } else {
     for (std::size_t i = 0; i < count; ++i)
       if (!assign(out[i], Encoding::get(bytes, first + i))) return i;

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -126,9 +127,8 @@ class gptq_layer {
       std::vector<std::byte> streams(band * stride);
       for (std::size_t r = begin; r < end; r += band) {
         const std::size_t count = std::min(band, end - r);
-        detail::transpose_words(
-            codes_.bytes.data(), rows_, codes_.shape[0], first + r, count,
-            [&](std::size_t row) { return streams.data() + row * stride; }, stride);
+        detail::transpose_words(codes_.bytes.data(), rows_, codes_.shape[0], first + r, count, streams.data(), stride,
+                                stride);
         for (std::size_t i = 0; i < count; ++i)
           dequantize_row(streams.data() + i * stride, first + r + i, out.row(r + i));
       }
@@ -164,20 +164,11 @@ class gptq_layer {
   quantized_matrix<Q> matrix(const executor& where = default_executor()) const {
     if (const std::string why = refusal<Q>(); !why.empty())
       throw format_error(joined(file_, ": module ", quoted_name(module_), " ", why, ": it is no ", Q::name()));
-    quantized_matrix<Q> m(rows_, cols_);
-    parallel_for(where, rows_, 4 * band, [&](std::size_t begin, std::size_t end) {
-      detail::transpose_words(
-          codes_.bytes.data(), rows_, codes_.shape[0], begin, end - begin,
-          [&](std::size_t row) { return m.writable_codes(begin + row); }, m.code_stride());
-      for (std::size_t b = 0; b < m.blocks_per_row(); ++b) {
-        const std::size_t g = b * Q::block_size / group_size_;
-        for (std::size_t r = begin; r < end; ++r) {
-          std::byte* p = m.writable_parameters(r) + b * Q::parameter_bytes;
-          qwha::detail::store_scalar<typename Q::scale_type>(p, scales_[g * rows_ + r]);
-          if constexpr (!Q::symmetric)
-            p[sizeof(typename Q::scale_type)] = static_cast<std::byte>(zeros_[g * rows_ + r]);
-        }
-      }
+    auto m = quantized_matrix<Q>::for_overwrite(rows_, cols_);
+    parallel_for(where, rows_, 32 * band, [&](std::size_t begin, std::size_t end) {
+      detail::transpose_words(codes_.bytes.data(), rows_, codes_.shape[0], begin, end - begin, m.writable_codes(begin),
+                              m.code_stride(), m.code_stride(), detail::destination::memory);
+      for (std::size_t r = begin; r < end; r += 4 * band) place_parameters(m, r, std::min(r + 4 * band, end));
     });
     return m;
   }
@@ -208,11 +199,16 @@ class gptq_layer {
     scales_type_ = scales.dtype;
     scales_ = file.read<float>(scales.name);
     // codes and zero points differ by less than 256
-    constexpr float largest = 0x1.fffffep127f / 256;
-    for (std::size_t i = 0; i < scales_.size(); ++i)
-      if (!is_finite(scales_[i]) || scales_[i] > largest || scales_[i] < -largest)
-        throw value_error(joined(file_, ": tensor ", quoted_name(module_ + ".scales"), ": the scale of group ",
-                                 i / rows_, " and output ", i % rows_, " is not finite or too large"));
+    constexpr std::uint32_t largest = std::bit_cast<std::uint32_t>(0x1.fffffep127f / 256);
+    const auto bad = [](float s) {  // by bits: NaN is above all numbers
+      return (std::bit_cast<std::uint32_t>(s) & 0x7fffffffu) > largest;
+    };
+    bool any = false;  // without an early exit, so that the loop is of vectors
+    for (const float s : scales_) any |= bad(s);
+    if (!any) return;
+    const auto i = static_cast<std::size_t>(std::find_if(scales_.begin(), scales_.end(), bad) - scales_.begin());
+    throw value_error(joined(file_, ": tensor ", quoted_name(module_ + ".scales"), ": the scale of group ", i / rows_,
+                             " and output ", i % rows_, " is not finite or too large"));
   }
 
   /// The number of bits that both shapes allow; of several the configured one.
@@ -263,8 +259,7 @@ class gptq_layer {
     const bool shifted = config.version == gptq_version::v1;
     if (shifted && repair == gptq_zero_repair::per_word && bits_ == 3)
       fail(".qzeros", "has codes of 3 bits, whose zero points cannot be repaired word by word");
-    const std::uint32_t top = (1u << bits_) - 1u;
-    const std::uint32_t ones = 0xffffffffu / top;  // one in every field of a word
+    const std::uint32_t ones = 0xffffffffu / ((1u << bits_) - 1u);  // one in every field of a word
     std::vector<std::uint32_t> stream(zeros.shape[1]);
     const auto* bytes = reinterpret_cast<const std::byte*>(stream.data());
     zeros_.resize(groups_ * rows_);
@@ -273,8 +268,36 @@ class gptq_layer {
       if (shifted && repair == gptq_zero_repair::per_word)
         for (std::uint32_t& word : stream) word += ones;
       const std::uint32_t one = shifted && repair == gptq_zero_repair::per_field ? 1 : 0;
-      for (std::size_t r = 0; r < rows_; ++r)
-        zeros_[g * rows_ + r] = static_cast<std::uint8_t>((detail::code_of_stream(bytes, r, bits_) + one) & top);
+      std::uint8_t* const row = zeros_.data() + g * rows_;
+      switch (bits_) {  // constants, so that shifts need no counting
+        case 2: unpack<2>(bytes, one, row); break;
+        case 3: unpack<3>(bytes, one, row); break;
+        case 4: unpack<4>(bytes, one, row); break;
+        default: unpack<8>(bytes, one, row); break;
+      }
+    }
+  }
+  /// rows() fields of a stream, each plus `one` modulo 2^Bits.
+  template <int Bits>
+  void unpack(const std::byte* stream, std::uint32_t one, std::uint8_t* out) const noexcept {
+    for (std::size_t r = 0; r < rows_; ++r)
+      out[r] = static_cast<std::uint8_t>((detail::code_of_stream(stream, r, Bits) + one) & ((1u << Bits) - 1u));
+  }
+
+  /// Scales and zero points of rows begin … end - 1, few enough to stay in the first cache.
+  template <class Q>
+  void place_parameters(quantized_matrix<Q>& m, std::size_t begin, std::size_t end) const noexcept {
+    const std::size_t stride = m.parameter_stride();
+    std::byte* const rows = m.writable_parameters(begin);
+    for (std::size_t b = 0; b < m.blocks_per_row(); ++b) {
+      const std::size_t g = b * Q::block_size / group_size_;
+      const float* const scales = scales_.data() + g * rows_;
+      const std::uint8_t* const zeros = zeros_.data() + g * rows_;
+      for (std::size_t r = begin; r < end; ++r) {
+        std::byte* const p = rows + (r - begin) * stride + b * Q::parameter_bytes;
+        qwha::detail::store_scalar<typename Q::scale_type>(p, scales[r]);
+        if constexpr (!Q::symmetric) p[sizeof(typename Q::scale_type)] = static_cast<std::byte>(zeros[r]);
+      }
     }
   }
 

@@ -44,10 +44,16 @@ class quantized_matrix {
   /// Storage of zero bytes for a solver to fill through `writable_codes` and `writable_parameters`.
   /// @throws shape_error when the byte count overflows; std::bad_alloc
   quantized_matrix(std::size_t rows, std::size_t cols, matrix_parameters matrix = {})
-      : quantized_matrix(rows, cols, nullptr, nullptr, std::move(matrix)) {
-    storage_ = std::make_shared<aligned_buffer<std::byte>>(checked_bytes(rows, cols), std::byte{0});
-    codes_ = storage_->data();
-    parameters_ = storage_->data() + rows * code_stride();
+      : quantized_matrix(for_overwrite(rows, cols, std::move(matrix))) {
+    std::memset(storage_->data(), 0, storage_->size());
+  }
+  /// The same, but the bytes are whatever they were: for readers that write all of them.
+  static quantized_matrix for_overwrite(std::size_t rows, std::size_t cols, matrix_parameters matrix = {}) {
+    quantized_matrix m(rows, cols, nullptr, nullptr, std::move(matrix));
+    m.storage_ = std::make_shared<aligned_buffer<std::byte>>(checked_bytes(rows, cols));
+    m.codes_ = m.storage_->data();
+    m.parameters_ = m.storage_->data() + rows * m.code_stride();
+    return m;
   }
 
   /// Refers to planes in memory that outlives the matrix and its copies (a mapped file). No alignment is asked.
