@@ -258,23 +258,27 @@ void backward(bench::session& session, const shape& n, std::size_t rank) {
   const layer l(n, rank);
   for (const std::size_t tokens : {8, 512}) {
     batch d(n, tokens);
+    workspace scratch;
     std::vector<float> gradient(l.spectral.spectrum().size());
     matrix hidden, hidden_gradient, da = matrix::Zero(l.a.rows(), l.a.cols()),
                                     db = matrix::Zero(l.b.rows(), l.b.cols());
     bench::contest c{.name = name, .parameter = "tokens", .value = static_cast<double>(tokens)};
     c.reference = "LoRA, Eigen";
     c.seconds = tokens < 512 ? 2 : 5;
+    const auto backward_of = [&](const adapter<float>& a, std::span<float> dvalues) {
+      const qwha::adapter_options options{.workspace = scratch.of(a.backward_workspace_bytes(tokens))};
+      require(a.backward_with(product, view(d.x), view(d.dy), view(d.dx), dvalues, options, serial));
+    };
+    c.add("base alone", [&] { backward_of(l.none, {}); });
     c.add("LoRA, Eigen", [&] {
-      std::vector<float> none;
-      require(l.none.backward_with(product, view(d.x), view(d.dy), view(d.dx), none, {}, serial));
+      backward_of(l.none, {});
       hidden.noalias() = d.x * l.a.transpose();
       hidden_gradient.noalias() = d.dy * l.b;
       da.noalias() += hidden_gradient.transpose() * d.x;
       db.noalias() += d.dy.transpose() * hidden;
       d.dx.noalias() += hidden_gradient * l.a;
     });
-    c.add("qwha",
-          [&] { require(l.spectral.backward_with(product, view(d.x), view(d.dy), view(d.dx), gradient, {}, serial)); });
+    c.add("qwha", [&] { backward_of(l.spectral, gradient); });
     session.run(c);
   }
 }
@@ -347,7 +351,7 @@ int main(int argc, char** argv) {
     forward(session, small[4], rank);
     backward(session, large[0], rank);
     backward(session, small[3], rank);
-    dense_forms(session, large[0], rank);
+    for (const shape& n : large) dense_forms(session, n, rank);
     step(session, large[0], rank);
   }
   return session.finish();

@@ -162,11 +162,14 @@ class sparse_spectral_adapter {
     float* x_panels = memory.take(plan.panels() * plan.x_step);
     float* dy_panels = memory.take(plan.panels() * plan.dy_step);
     detail::scratch_slots slots(memory.take(plan.slots * plan.slot_floats), plan.slot_floats);
-    detail::with_lanes(plan.lanes, [&](auto lanes) {
-      constexpr std::size_t W = decltype(lanes)::value;
-      spectral_gradients<W>(x, dy, wants_dx ? dx : rows_view<float>{}, plan, x_panels, dy_panels, slots, where);
-      sampled_products<W>(plan, x_panels, dy_panels, dvalues, where);
-    });
+    if (spectrum_.size() == 0)
+      detail::fill_rows(dx, 0.0f);
+    else
+      detail::with_lanes(plan.lanes, [&](auto lanes) {
+        constexpr std::size_t W = decltype(lanes)::value;
+        spectral_gradients<W>(x, dy, wants_dx ? dx : rows_view<float>{}, plan, x_panels, dy_panels, slots, where);
+        sampled_products<W>(plan, x_panels, dy_panels, dvalues, where);
+      });
     if (wants_dx) detail::add_base_gradient(base_, dy, dx, product, slots, where);
     return status::ok;
   }
@@ -179,12 +182,11 @@ class sparse_spectral_adapter {
   /// out [out, in] = F T, dense. @throws shape_error, std::bad_alloc
   void delta(rows_view<float> out, const executor& where = default_executor()) const {
     check_dense(out, "delta");
-    [[maybe_unused]] const bool streams = detail::streams_delta<Transform>(out);
-    parallel_for(where, rows(), detail::row_grain(cols()), [&](std::size_t first, std::size_t last) {
 #if QWHA_HAS_AVX512
-      if constexpr (requires(const Transform& t) { t.scale(scaling::orthonormal); })
-        if (streams) return detail::stream_delta_rows(spectrum_.ref(), transform_, first, last, out);
+    if constexpr (requires(const Transform& t) { t.scale(scaling::orthonormal); })
+      if (detail::streams_rows<Transform>(out)) return stream(out, detail::no_addend{}, where);
 #endif
+    parallel_for(where, rows(), detail::row_grain(cols()), [&](std::size_t first, std::size_t last) {
       for (std::size_t r = first; r < last; ++r) detail::delta_row(spectrum_.ref(), transform_, r, out.row(r));
     });
   }
@@ -202,6 +204,11 @@ class sparse_spectral_adapter {
   /// @throws shape_error, std::bad_alloc
   void merge(rows_view<float> out, const executor& where = default_executor()) const {
     check_dense(out, "merge");
+#if QWHA_HAS_AVX512
+    if constexpr (Q::block_size % 16 == 0 && requires(const Transform& t) { t.scale(scaling::orthonormal); })
+      if (detail::streams_rows<Transform>(out) && cols() % Q::block_size == 0)
+        return stream(out, detail::base_addend<Q>{base_}, where);
+#endif
     parallel_for(where, rows(), detail::row_grain(cols()), [&](std::size_t first, std::size_t last) {
       aligned_buffer<float> scratch(cols());
       for (std::size_t r = first; r < last; ++r) merged_row(r, out.row(r), scratch.data());
@@ -242,6 +249,16 @@ class sparse_spectral_adapter {
       throw shape_error(std::string("sparse_spectral_adapter::") + what + ": the output is " +
                         detail::shape_text(out.rows, out.cols) + ", the adapter " + detail::shape_text(rows(), cols()));
   }
+
+#if QWHA_HAS_AVX512
+  /// out = F T + addend, around the caches.
+  template <class Addend>
+  void stream(rows_view<float> out, const Addend& addend, const executor& where) const {
+    parallel_for(where, rows(), detail::stream_grain(cols()), [&](std::size_t first, std::size_t last) {
+      detail::stream_rows(spectrum_.ref(), transform_, first, last, addend, out);
+    });
+  }
+#endif
 
   /// out = row of WQ + F T. @param scratch  cols() floats
   void merged_row(std::size_t row, float* out, float* scratch) const noexcept {

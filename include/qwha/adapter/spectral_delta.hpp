@@ -17,6 +17,7 @@
 #include <qwha/base/executor.hpp>
 #include <qwha/base/rows_view.hpp>
 #include <qwha/base/simd.hpp>
+#include <qwha/quant/quantized_matrix.hpp>
 #include <qwha/transform/orientation.hpp>
 #include <qwha/transform/scaling.hpp>
 
@@ -50,13 +51,13 @@ void delta_row(const spectrum_ref<T>& f, const Transform& transform, std::size_t
   transform_rows_transpose(transform, rows_view<float>(out, 1, f.cols));
 }
 
-/// Whether rows of F T are faster written around the caches: more than those keep, and whole lines of memory. Three rows
-/// of scratch have to fit the first-level cache.
+/// Whether dense rows are faster written around the caches: more than those keep, and whole lines of memory. The scratch
+/// rows of `stream_rows` have to stay in the second-level cache.
 template <class Transform>
-bool streams_delta([[maybe_unused]] rows_view<float> out) noexcept {
+bool streams_rows([[maybe_unused]] rows_view<float> out) noexcept {
 #if QWHA_HAS_AVX512
   if constexpr (requires(const Transform& t) { t.scale(scaling::orthonormal); }) {
-    constexpr std::size_t cached = std::size_t{1} << 21, line = 16, longest = 4096;
+    constexpr std::size_t cached = std::size_t{1} << 21, line = 16, longest = 16384;
     return out.rows * out.cols >= cached && out.cols <= longest && out.cols % line == 0 && out.stride % line == 0 &&
            reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
   }
@@ -64,13 +65,46 @@ bool streams_delta([[maybe_unused]] rows_view<float> out) noexcept {
   return false;
 }
 
+/// Rows of a chunk where they are streamed: the first and the last of a chunk have no other row's arithmetic beside
+/// them.
+constexpr std::size_t stream_grain(std::size_t cols) noexcept { return 1 + (std::size_t{1} << 18) / (cols + 1); }
+
 #if QWHA_HAS_AVX512
-/// Rows first … last - 1 of F T into those of `out`, around the caches. While a row is read into the transform, the
-/// row before it goes to memory: stores that wait for memory and arithmetic overlap.
-/// @pre streams_delta(out). @throws std::bad_alloc
-template <class T, class Transform>
-void stream_delta_rows(const spectrum_ref<T>& f, const Transform& transform, std::size_t first, std::size_t last,
-                       rows_view<float> out) {
+/// What F T is added to: nothing.
+struct no_addend {
+  static constexpr std::size_t unit = 16;
+  static void put(std::size_t, std::size_t, float*) noexcept {}
+  template <class V>
+  static QWHA_ALWAYS_INLINE V sum(const float*, V delta) noexcept {
+    return delta;
+  }
+};
+
+/// Rows of WQ. `unit` weights are decoded together.
+template <class Q>
+struct base_addend {
+  static constexpr std::size_t unit = Q::block_size;
+  const quantized_matrix<Q>& base;
+
+  void put(std::size_t row, std::size_t column, float* to) const noexcept {
+    const std::size_t block = column / unit;
+    Q::decode(base.codes(row) + block * Q::code_bytes, base.parameters(row) + block * Q::parameter_bytes,
+              base.local(row, block), to);
+  }
+  template <class V>
+  static QWHA_ALWAYS_INLINE V sum(const float* weights, V delta) noexcept {
+    __asm__("" : "+v"(delta.v));  // rounded before it is added, as where delta is made by itself
+    return V::load(weights) + delta;
+  }
+};
+
+/// Rows first … last - 1 of F T, plus what `addend` puts, into those of `out`, around the caches. While a row is read
+/// into the transform, the row before it goes to memory and what the row is added to takes its place: stores that wait
+/// for memory and arithmetic overlap.
+/// @pre streams_rows(out), and out.cols is a multiple of addend.unit, that one of 16. @throws std::bad_alloc
+template <class T, class Transform, class Addend>
+void stream_rows(const spectrum_ref<T>& f, const Transform& transform, std::size_t first, std::size_t last,
+                 const Addend& addend, rows_view<float> out) {
   const std::size_t step = f.cols + 80;  // rows of scratch at different places of the cache's sets
   aligned_buffer<float> scratch(2 * step);
   float *const sparse = scratch.data(), *const done = sparse + step;
@@ -78,28 +112,28 @@ void stream_delta_rows(const spectrum_ref<T>& f, const Transform& transform, std
   const auto entries = [&](std::size_t row, auto value) {
     for (std::size_t k = f.offsets[row]; k < f.offsets[row + 1]; ++k) sparse[f.columns[k]] = value(k);
   };
-  const auto scatter = [&](std::size_t row) {
-    entries(row, [&](std::size_t k) { return static_cast<float>(f.values[k]); });
+  const auto stream = [done](float* to, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; i += 16) _mm512_stream_ps(to + i, _mm512_load_ps(done + i));
   };
-  const auto stream = [done](float* to, std::size_t i) { _mm512_stream_ps(to + i, _mm512_load_ps(done + i)); };
   const float factor = static_cast<float>(transform.scale(scaling::orthonormal));
   const auto store = [done, factor](std::size_t, std::size_t i, auto v) {
-    (v * decltype(v)::splat(factor)).store(done + i);
+    Addend::sum(done + i, v * decltype(v)::splat(factor)).store(done + i);
   };
-  scatter(first);
-  std::fill_n(done, f.cols, 0.0f);
   for (std::size_t row = first; row < last; ++row) {
-    float* before = out.row(row == first ? row : row - 1);  // the first row is written twice
-    const auto load = [=](auto width, std::size_t, std::size_t i) {
-      if (i % 16 == 0) stream(before, i);
+    entries(row, [&](std::size_t k) { return static_cast<float>(f.values[k]); });
+    float* const before = row == first ? nullptr : out.row(row - 1);
+    const auto load = [&addend, stream, sparse, done, row, before](auto width, std::size_t, std::size_t i) {
+      if (i % Addend::unit == 0) {
+        if (before != nullptr) stream(before, i, i + Addend::unit);
+        addend.put(row, i, done + i);
+      }
       return vec<float, decltype(width)::value>::load(sparse + i);
     };
     static_cast<void>(
         transform.template apply_fused<float>(1, load, store, orientation::transpose, executor::serial()));
     entries(row, [](std::size_t) { return 0.0f; });
-    if (row + 1 < last) scatter(row + 1);
   }
-  for (std::size_t i = 0; i < f.cols; i += 16) stream(out.row(last - 1), i);
+  stream(out.row(last - 1), 0, f.cols);
   _mm_sfence();
 }
 #endif

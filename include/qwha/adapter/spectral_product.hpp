@@ -145,12 +145,23 @@ QWHA_ALWAYS_INLINE V sampled_product(const float* x, std::size_t x_step, const V
 template <std::size_t W, std::size_t G, class T>
 void add_sampled_products(const spectrum_ref<T>& f, std::size_t first, std::size_t count, const float* x,
                           std::size_t x_step, const float* dy, std::size_t dy_step, float* dvalues) noexcept {
+  using vector = vec<float, W>;
   constexpr auto panels = std::make_index_sequence<G>{};
   for (std::size_t r = first; r < first + count; ++r) {
-    vec<float, W> d[G];
+    vector d[G];
     load_operands(d, dy + r * W, dy_step, panels);
-    for (std::size_t k = f.offsets[r]; k < f.offsets[r + 1]; ++k)
-      dvalues[k] += sum_lanes(sampled_product(x + W * f.columns[k], x_step, d, panels));
+    const auto product = [&](std::size_t k) __attribute__((always_inline)) {
+      return sampled_product(x + W * f.columns[k], x_step, d, panels);
+    };
+    std::size_t k = f.offsets[r];
+    const std::size_t end = f.offsets[r + 1];
+    if constexpr (W >= 4) {
+      for (; k + 4 <= end; k += 4) {
+        vector products[4] = {product(k), product(k + 1), product(k + 2), product(k + 3)};
+        (vec<float, 4>::load(dvalues + k) + sums_of_four(products)).store(dvalues + k);
+      }
+    }
+    for (; k < end; ++k) dvalues[k] += sum_lanes(product(k));
   }
 }
 

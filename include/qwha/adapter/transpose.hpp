@@ -4,6 +4,8 @@
 /// Squares of numbers turned in registers: rows of tokens to panels of W tokens and back.
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <utility>
 
@@ -37,6 +39,29 @@ QWHA_ALWAYS_INLINE void transpose(vec<float, W> (&rows)[W]) noexcept {
   }
 #endif
 }
+
+#if QWHA_HAS_VECTOR_EXTENSIONS
+template <std::size_t W>
+QWHA_ALWAYS_INLINE vec<float, 4> sum_by_fours(const vec<float, W>& a) noexcept {
+  if constexpr (W == 4) {
+    return a;
+  } else {
+    const auto half = std::bit_cast<std::array<vec<float, W / 2>, 2>>(a);
+    return sum_by_fours(half[0] + half[1]);
+  }
+}
+
+/// The sum over the lanes of each of four vectors.
+template <std::size_t W>
+QWHA_ALWAYS_INLINE vec<float, 4> sums_of_four(vec<float, W> (&v)[4]) noexcept {
+  constexpr auto all = std::make_index_sequence<W>{};
+  exchange_lanes<1>(v[0], v[1], all);
+  exchange_lanes<1>(v[2], v[3], all);
+  vec<float, W> pairs[2] = {v[0] + v[1], v[2] + v[3]};
+  exchange_lanes<2>(pairs[0], pairs[1], all);
+  return sum_by_fours(pairs[0] + pairs[1]);
+}
+#endif
 
 template <std::size_t W, std::size_t... I>
 QWHA_ALWAYS_INLINE void load_square(vec<float, W> (&rows)[W], const float* from, std::size_t stride, std::size_t count,
