@@ -9,12 +9,13 @@
 #include <numeric>
 #include <span>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include <qwha/fit/initialize.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "expect.hpp"
 #include "oracle.hpp"
 
@@ -36,13 +37,6 @@ fit_options options(std::size_t parameters, selection how, double damping = 1e-4
   o.refine = refine;
   o.seed = 3;
   return o;
-}
-
-/// One new thread a chunk, last chunk first.
-qwha::executor backwards_threads() {
-  return {nullptr, [](void*, std::size_t chunks, qwha::executor::body_function body, void* context) {
-            for (std::size_t i = chunks; i-- > 0;) std::thread([=] { body(context, i); }).join();
-          }};
 }
 
 }  // namespace
@@ -270,10 +264,61 @@ TEST_CASE("the small Cholesky solves its system at every order, and refuses what
     }
     // Backward stable: |residual| <= c n eps (|L| |Lᵀ| |x|), whose entries are at most n + 1 times n, |x| <= sqrt(n).
     CHECK(worst <= 4e-16 * static_cast<double>(n + 1) * static_cast<double>(n) * std::sqrt(static_cast<double>(n)));
+    std::vector<double> padded(n + qwha::detail::factor_panel);
+    std::copy(b.begin(), b.end(), padded.begin());
+    double form = 0, magnitude = 0;
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j) {
+        form += b[i] * full[i * n + j] * b[j];
+        magnitude += std::abs(b[i] * full[i * n + j] * b[j]);
+      }
+    CHECK(std::abs(a.quadratic(padded.data()) - form) <= 2e-16 * 2 * static_cast<double>(n) * magnitude);
     if (n == 1) continue;
     for (std::size_t j = 0; j < n; ++j)  // rank one
       for (std::size_t i = j; i < n; ++i) a.column(j)[i] = v[i] * v[j];
     CHECK_FALSE(factor.factorise(a, 0.0));
+  }
+}
+
+TEST_CASE("a matrix is transposed in place, whatever its order and stride") {
+  for (const std::size_t n : {1u, 2u, 3u, 7u, 8u, 9u, 31u, 32u, 33u, 40u, 63u, 64u, 65u, 100u})
+    for (const std::size_t stride : {n, n + 3})
+      for (const qwha::executor& where : {qwha::executor::serial(), qwha::test::three_threads()}) {
+        std::vector<double> x(n * stride, -1);
+        for (std::size_t i = 0; i < n; ++i)
+          for (std::size_t j = 0; j < n; ++j) x[i * stride + j] = static_cast<double>(i * n + j);
+        qwha::detail::transpose_in_place(qwha::rows_view<double>(x.data(), n, n, stride), where);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < n; ++i)
+          for (std::size_t j = 0; j < stride; ++j)
+            wrong += x[i * stride + j] != (j < n ? static_cast<double>(j * n + i) : -1) ? 1 : 0;
+        INFO("n " << n << ", stride " << stride);
+        CHECK(wrong == 0);
+      }
+}
+
+TEST_CASE("the spectral moment is T S Tᵀ, beside its moment and in its memory") {
+  for (const std::size_t n : {2u, 8u, 12u, 24u, 48u, 64u, 96u}) {
+    INFO("n " << n);
+    const oracle::layer l = oracle::make_layer(n, 2, n, 3 * n);
+    qwha::second_moment s = l.moment();
+    oracle::matrix half(n * n), g(n * n);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t k = 0; k < n; ++k) half[i * n + j] += l.t[i * n + k] * s.values()(k, j);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t k = 0; k < n; ++k) g[i * n + j] += half[i * n + k] * l.t[j * n + k];
+    // Two transforms of log2(n) roundings and the oracle's sums of n terms, against the largest eigenvalue.
+    const double trace = s.mean_diagonal() * static_cast<double>(n);
+    const double tolerance = 2.3e-16 * 4 * static_cast<double>(n) * trace;
+    const qwha::spectral_moment<> beside(s, qwha::test::three_threads());
+    const qwha::spectral_moment<> inside(std::move(s));
+    double worst = 0;
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j) worst = std::max(worst, std::abs(beside.values()(i, j) - g[i * n + j]));
+    CHECK(worst <= tolerance);
+    CHECK(std::memcmp(beside.values().data, inside.values().data, n * n * sizeof(double)) == 0);
   }
 }
 
@@ -286,9 +331,10 @@ TEST_CASE("the same bits for any executor, and for a shared problem") {
     const fit_options o = options(8 * 492, how);
     const auto a = qwha::initialize(l.weight(), l.base, s, o);
     const auto b = qwha::initialize(l.weight(), l.base, s, o, qwha::executor::serial());
-    const auto c = qwha::initialize(l.weight(), l.base, s, o, backwards_threads());
-    const auto d = qwha::fit(problem, o);
-    for (const auto* other : {&b, &c, &d}) {
+    const auto c = qwha::initialize(l.weight(), l.base, s, o, qwha::test::backwards());
+    const auto d = qwha::initialize(l.weight(), l.base, s, o, qwha::test::three_threads());
+    const auto e = qwha::fit(problem, o);
+    for (const auto* other : {&b, &c, &d, &e}) {
       CHECK(std::ranges::equal(a.spectrum.columns(), other->spectrum.columns()));
       CHECK(std::memcmp(a.spectrum.values().data(), other->spectrum.values().data(), a.spectrum.size() * 4) == 0);
       CHECK(a.error_after == other->error_after);
@@ -337,7 +383,7 @@ TEST_CASE("layer_error is the norm of what reaches the output") {
   for (std::size_t i = 0; i < l.out; ++i) expected += oracle::squared_error<double>(l, i, {}, {}, l.x);
   const double found = qwha::layer_error(l.weight(), {dense.data(), l.out, l.in}, l.moment());
   CHECK(found == Approx(std::sqrt(expected)).epsilon(1e-10));
-  CHECK(found == qwha::layer_error(l.weight(), {dense.data(), l.out, l.in}, l.moment(), backwards_threads()));
+  CHECK(found == qwha::layer_error(l.weight(), {dense.data(), l.out, l.in}, l.moment(), qwha::test::backwards()));
   CHECK_THROWS_AS(qwha::layer_error(l.weight(), {dense.data(), l.out - 1, l.in}, l.moment()), qwha::shape_error);
   dense[5] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_AS(qwha::layer_error(l.weight(), {dense.data(), l.out, l.in}, l.moment()), qwha::value_error);

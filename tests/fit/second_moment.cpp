@@ -17,6 +17,7 @@
 #include <qwha/fit/second_moment_file.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "expect.hpp"
 
 namespace {
@@ -50,13 +51,6 @@ std::vector<double> by_definition(rows_view<const float> x) {
 bool same_bits(const second_moment& a, const second_moment& b) {
   return a.in() == b.in() && a.tokens() == b.tokens() &&
          std::memcmp(a.values().data, b.values().data, a.in() * a.in() * sizeof(double)) == 0;
-}
-
-/// One new thread a chunk, last chunk first: an order no pool would choose.
-qwha::executor backwards_threads() {
-  return {nullptr, [](void*, std::size_t chunks, qwha::executor::body_function body, void* context) {
-            for (std::size_t i = chunks; i-- > 0;) std::thread([=] { body(context, i); }).join();
-          }};
 }
 
 struct temporary_file {
@@ -108,12 +102,13 @@ TEST_CASE("second_moment has the same bits for any executor") {
   const std::size_t tokens = 600, in = 600;  // three tiles of S a side
   const std::vector<float> data = activations(tokens, in, in);
   const rows_view<const float> x(data.data(), tokens, in);
-  second_moment a(in), b(in), c(in);
+  second_moment a(in);
   a.accumulate(x);
-  b.accumulate(x, qwha::executor::serial());
-  c.accumulate(x, backwards_threads());
-  CHECK(same_bits(a, b));
-  CHECK(same_bits(a, c));
+  for (const qwha::executor& where : {qwha::executor::serial(), qwha::test::backwards(), qwha::test::three_threads()}) {
+    second_moment b(in);
+    b.accumulate(x, where);
+    CHECK(same_bits(a, b));
+  }
 }
 
 TEST_CASE("second_moment merges and copies") {

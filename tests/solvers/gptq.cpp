@@ -13,6 +13,7 @@
 #include <qwha/quant/quantize.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "support.hpp"
 
 using namespace qwha;
@@ -155,7 +156,7 @@ TEST_CASE("gptq: policy fields") {
     for (const bool act_order : {false, true}) {
       const gptq how{.moment = &s, .act_order = act_order, .magr = true, .descent = {.passes = 2, .scales = true}};
       const auto serial = bytes_of(quantize<Q>(w.view(), how, executor::serial()));
-      CHECK(serial == bytes_of(quantize<Q>(w.view(), how, thread_per_chunk())));
+      CHECK(serial == bytes_of(quantize<Q>(w.view(), how, test::three_threads())));
       CHECK(serial == bytes_of(quantize<Q>(w.view(), how)));
     }
   }

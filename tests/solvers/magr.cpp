@@ -8,6 +8,7 @@
 #include <qwha/fit/magr.hpp>
 
 #include "catch.hpp"
+#include "executors.hpp"
 #include "support.hpp"
 
 using namespace qwha;
@@ -139,7 +140,7 @@ TEST_CASE("magr: nothing to do, executors, bad input") {
 
   matrix serial = w0, threads = w0;
   magr(serial.view(), s, {}, executor::serial());
-  magr(threads.view(), s, {}, thread_per_chunk());
+  magr(threads.view(), s, {}, qwha::test::three_threads());
   CHECK(serial.values == threads.values);
   CHECK(serial.values != w0.values);
 

@@ -5,10 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <thread>
 #include <vector>
 
-#include <qwha/base/executor.hpp>
 #include <qwha/base/random.hpp>
 #include <qwha/base/rows_view.hpp>
 #include <qwha/fit/second_moment.hpp>
@@ -86,15 +84,6 @@ std::vector<std::byte> bytes_of(const qwha::quantized_matrix<Q>& q) {
     b.insert(b.end(), q.parameters(r), q.parameters(r) + q.parameter_stride());
   }
   return b;
-}
-
-/// A pool that runs the chunks of every loop on threads of their own, last chunk first.
-inline qwha::executor thread_per_chunk() {
-  return {nullptr, [](void*, std::size_t chunks, qwha::executor::body_function body, void* context) {
-            std::vector<std::thread> threads;
-            for (std::size_t i = chunks; i-- > 0;) threads.emplace_back([=] { body(context, i); });
-            for (auto& t : threads) t.join();
-          }};
 }
 
 }  // namespace solvers_test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// @file
-/// Squares of numbers turned in registers: rows of tokens to panels of W tokens and back.
+/// Squares of numbers turned in registers: a matrix in place, rows of tokens to panels of W tokens and back.
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <utility>
 
+#include <qwha/base/backend.hpp>
 #include <qwha/base/config.hpp>
+#include <qwha/base/executor.hpp>
 #include <qwha/base/rows_view.hpp>
 #include <qwha/base/simd.hpp>
 
@@ -17,21 +19,21 @@ namespace qwha::inline QWHA_ISA::detail {
 
 #if QWHA_HAS_VECTOR_EXTENSIONS
 /// Rows i and i + H of a square: the lanes whose bit H is set on one side meet those where it is clear on the other.
-template <std::size_t H, std::size_t W, std::size_t... J>
-QWHA_ALWAYS_INLINE void exchange_lanes(vec<float, W>& a, vec<float, W>& b, std::index_sequence<J...>) noexcept {
+template <std::size_t H, class T, std::size_t W, std::size_t... J>
+QWHA_ALWAYS_INLINE void exchange_lanes(vec<T, W>& a, vec<T, W>& b, std::index_sequence<J...>) noexcept {
   const auto low = a.v, high = b.v;
   a.v = __builtin_shufflevector(low, high, static_cast<int>((J & H) == 0 ? J : W + (J ^ H))...);
   b.v = __builtin_shufflevector(low, high, static_cast<int>((J & H) == 0 ? (J ^ H) : W + J)...);
 }
-template <std::size_t H, std::size_t W, std::size_t... I>
-QWHA_ALWAYS_INLINE void exchange_rows(vec<float, W>* rows, std::index_sequence<I...>) noexcept {
+template <std::size_t H, class T, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void exchange_rows(vec<T, W>* rows, std::index_sequence<I...>) noexcept {
   ((I & H ? void() : exchange_lanes<H>(rows[I & ~H], rows[I | H], std::make_index_sequence<W>{})), ...);
 }
 #endif
 
 /// The transpose of a square of W · W numbers, log2 W exchanges of half of each row.
-template <std::size_t H = 1, std::size_t W>
-QWHA_ALWAYS_INLINE void transpose(vec<float, W> (&rows)[W]) noexcept {
+template <std::size_t H = 1, class T, std::size_t W>
+QWHA_ALWAYS_INLINE void transpose(vec<T, W> (&rows)[W]) noexcept {
 #if QWHA_HAS_VECTOR_EXTENSIONS
   if constexpr (H < W) {
     exchange_rows<H>(rows, std::make_index_sequence<W>{});
@@ -62,6 +64,36 @@ QWHA_ALWAYS_INLINE vec<float, 4> sums_of_four(vec<float, W> (&v)[4]) noexcept {
   return sum_by_fours(pairs[0] + pairs[1]);
 }
 #endif
+
+/// The square at `a` and the transpose of the one at `b` change places; they may be the same.
+template <class T, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void swap_squares(T* a, T* b, std::size_t stride, std::index_sequence<I...>) noexcept {
+  vec<T, W> first[W], second[W];
+  ((first[I] = vec<T, W>::load(a + I * stride)), ...);
+  ((second[I] = vec<T, W>::load(b + I * stride)), ...);
+  transpose(first);
+  transpose(second);
+  (second[I].store(a + I * stride), ...);
+  (first[I].store(b + I * stride), ...);
+}
+
+/// x <- xᵀ, [n, n], square by square: each cache line is fetched once, however far apart the rows lie.
+template <class T>
+void transpose_in_place(rows_view<T> x, const executor& where) {
+  constexpr std::size_t W = lanes<native, T>, tile = 32;  // a tile's rows share their pages
+  parallel_for(where, x.rows, tile, [&](std::size_t begin, std::size_t end) {
+    const auto exchange = [&](std::size_t i, std::size_t j) {
+      const std::size_t rows = std::min(W, end - i), cols = std::min(W, x.rows - j);
+      if (rows == W && cols == W)
+        return swap_squares<T, W>(x.row(i) + j, x.row(j) + i, x.stride, std::make_index_sequence<W>{});
+      for (std::size_t r = i; r < i + rows; ++r)
+        for (std::size_t c = j; c < std::min(j + cols, r); ++c) std::swap(x(r, c), x(c, r));
+    };
+    for (std::size_t first = 0; first < end; first += tile)
+      for (std::size_t i = begin; i < end; i += W)
+        for (std::size_t j = first; j < std::min(first + tile, i + 1); j += W) exchange(i, j);
+  });
+}
 
 template <std::size_t W, std::size_t... I>
 QWHA_ALWAYS_INLINE void load_square(vec<float, W> (&rows)[W], const float* from, std::size_t stride, std::size_t count,

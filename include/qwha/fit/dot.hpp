@@ -13,6 +13,12 @@ namespace qwha::inline QWHA_ISA::detail {
 
 inline constexpr std::size_t double_lanes = lanes<native, double>;
 
+inline double sum_of_lanes(vec<double, double_lanes> x) noexcept {
+  double total = 0;
+  for (std::size_t l = 0; l < double_lanes; ++l) total += x[l];
+  return total;
+}
+
 /// sum of a_i b_i over i < n, in an order that depends on n only.
 template <class Isa = isa>
 double dot(const double* a, const double* b, std::size_t n) noexcept {
@@ -24,9 +30,7 @@ double dot(const double* a, const double* b, std::size_t n) noexcept {
     for (std::size_t p = 0; p < parts; ++p)
       sum[p] = fma(v::load(a + i + p * double_lanes), v::load(b + i + p * double_lanes), sum[p]);
   for (; i + double_lanes <= n; i += double_lanes) sum[0] = fma(v::load(a + i), v::load(b + i), sum[0]);
-  const v all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  double total = 0;
-  for (std::size_t l = 0; l < double_lanes; ++l) total += all[l];
+  double total = sum_of_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
   for (; i < n; ++i) total += a[i] * b[i];
   return total;
 }

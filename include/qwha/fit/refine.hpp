@@ -64,14 +64,12 @@ class support_solver {
   }
 
   /// ‖(e - f T) X‖² of the undamped objective for values on the support read last; at least 0.
-  double squared_error(std::span<const double> f) const noexcept {
-    double linear = 0, quadratic = 0;
-    for (std::size_t j = 0; j < f.size(); ++j) {
-      const double* g = gram_.column(j);
-      quadratic += f[j] * (0.5 * g[j] * f[j] + detail::dot<Isa>(g + j + 1, f.data() + j + 1, f.size() - j - 1));
-      linear += f[j] * product_[j];
-    }
-    return std::max(0.0, energy_ - 2 * (linear - quadratic));
+  double squared_error(std::span<const double> f) {
+    detail::ensure_size(padded_, f.size() + detail::factor_panel);
+    std::copy(f.begin(), f.end(), padded_.begin());
+    std::fill_n(padded_.data() + f.size(), detail::factor_panel, 0.0);
+    const double linear = detail::dot<Isa>(f.data(), product_.data(), f.size());
+    return std::max(0.0, energy_ - 2 * linear + gram_.quadratic(padded_.data()));
   }
 
   /// c_J: the values that bring F T closest to E itself, whatever the activations.
@@ -119,7 +117,7 @@ class support_solver {
 
   detail::bordered_columns gram_;  // G_JJ without damping, bordered by b_J + λ c_J
   detail::cholesky<Isa> factor_;
-  aligned_buffer<double> values_, product_, spectrum_, inverse_diagonal_, column_;
+  aligned_buffer<double> values_, product_, spectrum_, padded_, inverse_diagonal_, column_;
   double energy_ = 0;
   bool solved_ = false;
 };
