@@ -99,7 +99,7 @@ TEST_CASE("second_moment is X Xᵀ") {
 }
 
 TEST_CASE("second_moment has the same bits for any executor") {
-  const std::size_t tokens = 600, in = 600;  // three tiles of S a side
+  const std::size_t tokens = 600, in = 600;  // two tiles of S a side
   const std::vector<float> data = activations(tokens, in, in);
   const rows_view<const float> x(data.data(), tokens, in);
   second_moment a(in);

@@ -77,6 +77,27 @@ QWHA_ALWAYS_INLINE void swap_squares(T* a, T* b, std::size_t stride, std::index_
   (first[I].store(b + I * stride), ...);
 }
 
+template <class T, std::size_t W, std::size_t... I>
+QWHA_ALWAYS_INLINE void copy_turned(const T* from, std::size_t from_stride, T* to, std::size_t to_stride,
+                                    std::index_sequence<I...>) noexcept {
+  vec<T, W> rows[W];
+  ((rows[I] = vec<T, W>::load(from + I * from_stride)), ...);
+  transpose(rows);
+  (rows[I].store(to + I * to_stride), ...);
+}
+
+/// to, [cols, rows], <- the transpose of `from`, square by square.
+template <class T>
+void copy_turned(rows_view<const T> from, rows_view<T> to) noexcept {
+  constexpr std::size_t W = lanes<native, T>;
+  const std::size_t rows = from.rows / W * W, cols = from.cols / W * W;
+  for (std::size_t i = 0; i < rows; i += W)
+    for (std::size_t j = 0; j < cols; j += W)
+      copy_turned<T, W>(from.row(i) + j, from.stride, to.row(j) + i, to.stride, std::make_index_sequence<W>{});
+  for (std::size_t i = 0; i < from.rows; ++i)
+    for (std::size_t j = i < rows ? cols : 0; j < from.cols; ++j) to(j, i) = from(i, j);
+}
+
 /// x <- xᵀ, [n, n], square by square: each cache line is fetched once, however far apart the rows lie.
 template <class T>
 void transpose_in_place(rows_view<T> x, const executor& where) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <qwha/adapter/transpose.hpp>
 #include <qwha/base/config.hpp>
 #include <qwha/base/error.hpp>
 #include <qwha/base/executor.hpp>
@@ -48,7 +49,7 @@ class second_moment {
 
   /// Adds a batch of activations.
   /// @param x  [tokens, in]; a token a row
-  /// @par Cost     tokens * in² / 2 fused multiply-adds; 324 KiB of scratch per thread
+  /// @par Cost     tokens * in² / 2 fused multiply-adds; up to 1.3 MiB of scratch per thread
   /// @par Numerics products in float over runs of 256 tokens, their sums in double: relative to sqrt(S_ii S_jj) an
   /// error
   ///               below 256 * 2^-24, typically 1e-6. Same bits for any number of threads; another division into
@@ -65,14 +66,15 @@ class second_moment {
                         " columns, expected in = " + std::to_string(in_));
     for (std::size_t t = 0; t < x.rows; ++t) check_token<Isa>(x.row(t), t);
 
-    const std::size_t blocks = (in_ - 1) / tile + 1;
+    const std::size_t blocks = (in_ - 1) / largest_tile + 1;
+    const std::size_t tile = ((in_ - 1) / blocks / tile_unit + 1) * tile_unit;
     parallel_for(where, blocks * (blocks + 1) / 2, 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t k = begin; k < end; ++k) {
         // Tile k of the lower triangle counted by rows: i (i + 1) / 2 <= k.
         auto i = static_cast<std::size_t>((std::sqrt(8.0 * static_cast<double>(k) + 1.0) - 1.0) / 2.0);
         while (i * (i + 1) / 2 > k) --i;
         while ((i + 1) * (i + 2) / 2 <= k) ++i;
-        add_tile<Isa>(x, i * tile, (k - i * (i + 1) / 2) * tile);
+        add_tile<Isa>(x, tile, i * tile, (k - i * (i + 1) / 2) * tile);
       }
     });
     tokens_ += x.rows;
@@ -107,8 +109,9 @@ class second_moment {
   }
 
  private:
-  static constexpr std::size_t tile = 288;  // of S: large against what packing costs, multiple of Eigen's 48 rows
-  static constexpr std::size_t run = 256;   // tokens summed in float
+  // Of S: large against what packing and adding in double cost, and all about equal, in multiples of Eigen's 48 rows.
+  static constexpr std::size_t largest_tile = 528, tile_unit = 48;
+  static constexpr std::size_t run = 256;  // tokens summed in float
 
   static std::size_t checked_size(std::size_t in) {
     if (in == 0) throw shape_error("second_moment: in must not be 0");
@@ -144,9 +147,9 @@ class second_moment {
                       (all_finite(x, in_) ? " holds an activation above 1e17 in magnitude" : " holds NaN or infinity"));
   }
 
-  /// Adds the tile at (row, col), col <= row, and writes it to both triangles.
+  /// Adds the tile of `tile` rows and columns at (row, col), col <= row, and writes it to both triangles.
   template <class Isa>
-  void add_tile(rows_view<const float> x, std::size_t row, std::size_t col) {
+  void add_tile(rows_view<const float> x, std::size_t tile, std::size_t row, std::size_t col) {
     using float_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     using double_matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     using tokens_map = Eigen::Map<const float_matrix, 0, Eigen::OuterStride<>>;
@@ -156,25 +159,32 @@ class second_moment {
     const auto rows = index(std::min(tile, in_ - row)), cols = index(std::min(tile, in_ - col));
 
     sums_map lower(values_.data() + row * in_ + col, rows, cols, Eigen::OuterStride<>(index(in_)));
-    float_matrix product(rows, cols);
+    float_matrix memory(rows, cols % 128 == 0 ? cols + 16 : cols);  // rows 512 bytes apart would share cache sets
+    auto product = memory.leftCols(cols);
     if (row == col) product.setZero();  // its upper triangle stays so
     for (std::size_t first = 0; first < x.rows; first += run) {
       const auto count = index(std::min(run, x.rows - first));
       const Eigen::OuterStride<> stride(index(x.stride));
       const tokens_map left(x.row(first) + row, count, rows, stride), right(x.row(first) + col, count, cols, stride);
       if (row == col) {
-        product.template triangularView<Eigen::Lower>().setZero();
+        for (Eigen::Index i = 0; i < rows; ++i) product.row(i).head(i + 1).setZero();
         product.template selfadjointView<Eigen::Lower>().rankUpdate(left.transpose());
       } else {
         product.noalias() = left.transpose() * right;
       }
       lower += product.template cast<double>();
     }
-    if (row == col) {
-      for (Eigen::Index i = 0; i < rows; ++i)
-        for (Eigen::Index j = i + 1; j < cols; ++j) lower(i, j) = lower(j, i);
-    } else {
-      sums_map(values_.data() + col * in_ + row, cols, rows, Eigen::OuterStride<>(index(in_))) = lower.transpose();
+    const rows_view<double> all(values_.data(), in_, in_);
+    const auto mirror = [&](std::size_t r, std::size_t r_count, std::size_t c, std::size_t c_count) {
+      detail::copy_turned(rows_view<const double>(all.row(r) + c, r_count, c_count, in_),
+                          rows_view<double>(all.row(c) + r, c_count, r_count, in_));
+    };
+    if (row != col) return mirror(row, std::min(tile, in_ - row), col, std::min(tile, in_ - col));
+    for (std::size_t first = row; first < std::min(row + tile, in_); first += tile_unit) {
+      const std::size_t end = std::min({first + tile_unit, row + tile, in_});
+      mirror(first, end - first, row, first - row);
+      for (std::size_t i = first; i < end; ++i)
+        for (std::size_t j = i + 1; j < end; ++j) all(i, j) = all(j, i);
     }
   }
 
