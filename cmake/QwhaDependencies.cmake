@@ -23,43 +23,41 @@ macro(qwha_fetch name target repository commit)
   endif()
 endmacro()
 
+# qwha_find_package(target package …): the system's package, visible to the whole build. A target that exists already, the
+# engine's own Eigen say, is used as it is.
+macro(qwha_find_package target)
+  if(NOT TARGET ${target})
+    find_package(${ARGN} QUIET)
+    if(TARGET ${target})
+      set_target_properties(${target} PROPERTIES IMPORTED_GLOBAL TRUE)
+    endif()
+  endif()
+endmacro()
+
 # Each of these functions leaves its target behind or, when it cannot, says nothing: the caller knows what that means.
-# A target that exists already, the engine's own Eigen say, is used as it is.
 function(qwha_find_eigen)        # Eigen3::Eigen
-  if(TARGET Eigen3::Eigen)
-    return()
+  qwha_find_package(Eigen3::Eigen Eigen3 3.4 NO_MODULE)
+  if(NOT TARGET Eigen3::Eigen)
+    set(BUILD_TESTING OFF)
+    set(EIGEN_BUILD_DOC OFF)
+    set(EIGEN_BUILD_PKGCONFIG OFF)
+    qwha_fetch(Eigen3 Eigen3::Eigen https://gitlab.com/libeigen/eigen.git
+      3147391d946bb4b6c68edd901f2add6ac1f31f8c)  # 3.4.0
   endif()
-  find_package(Eigen3 3.4 QUIET NO_MODULE)
-  if(TARGET Eigen3::Eigen)
-    set_target_properties(Eigen3::Eigen PROPERTIES IMPORTED_GLOBAL TRUE)
-    return()
-  endif()
-  set(BUILD_TESTING OFF)
-  set(EIGEN_BUILD_DOC OFF)
-  set(EIGEN_BUILD_PKGCONFIG OFF)
-  qwha_fetch(Eigen3 Eigen3::Eigen https://gitlab.com/libeigen/eigen.git
-    3147391d946bb4b6c68edd901f2add6ac1f31f8c)  # 3.4.0
 endfunction()
 
 function(qwha_find_json)         # nlohmann_json::nlohmann_json
-  if(TARGET nlohmann_json::nlohmann_json)
-    return()
+  qwha_find_package(nlohmann_json::nlohmann_json nlohmann_json 3.10)
+  if(NOT TARGET nlohmann_json::nlohmann_json)
+    set(JSON_BuildTests OFF)
+    set(JSON_Install OFF)
+    qwha_fetch(nlohmann_json nlohmann_json::nlohmann_json https://github.com/nlohmann/json.git
+      9cca280a4d0ccf0c08f47a99aa71d1b0e52f8d03)  # 3.11.3
   endif()
-  find_package(nlohmann_json 3.10 QUIET)
-  if(TARGET nlohmann_json::nlohmann_json)
-    set_target_properties(nlohmann_json::nlohmann_json PROPERTIES IMPORTED_GLOBAL TRUE)
-    return()
-  endif()
-  set(JSON_BuildTests OFF)
-  set(JSON_Install OFF)
-  qwha_fetch(nlohmann_json nlohmann_json::nlohmann_json https://github.com/nlohmann/json.git
-    9cca280a4d0ccf0c08f47a99aa71d1b0e52f8d03)  # 3.11.3
 endfunction()
 
 function(qwha_find_cli11)        # CLI11::CLI11
-  if(NOT TARGET CLI11::CLI11)
-    find_package(CLI11 2.1 QUIET)
-  endif()
+  qwha_find_package(CLI11::CLI11 CLI11 2.1)
   if(NOT TARGET CLI11::CLI11)
     qwha_fetch(CLI11 CLI11::CLI11 https://github.com/CLIUtils/CLI11.git
       6c7b07a878ad834957b98d0f9ce1dbe0cb204fc9)  # 2.4.2
@@ -67,9 +65,7 @@ function(qwha_find_cli11)        # CLI11::CLI11
 endfunction()
 
 function(qwha_find_benchmark)    # benchmark::benchmark
-  if(NOT TARGET benchmark::benchmark)
-    find_package(benchmark QUIET)
-  endif()
+  qwha_find_package(benchmark::benchmark benchmark)
   if(NOT TARGET benchmark::benchmark)
     set(BENCHMARK_ENABLE_TESTING OFF)
     set(BENCHMARK_ENABLE_INSTALL OFF)
@@ -79,12 +75,8 @@ function(qwha_find_benchmark)    # benchmark::benchmark
 endfunction()
 
 function(qwha_find_catch2)       # Catch2::Catch2; Catch2_VERSION tells 2 from 3
-  if(NOT TARGET Catch2::Catch2)
-    find_package(Catch2 3 QUIET)
-  endif()
-  if(NOT TARGET Catch2::Catch2)
-    find_package(Catch2 2.13 QUIET)
-  endif()
+  qwha_find_package(Catch2::Catch2 Catch2 3)
+  qwha_find_package(Catch2::Catch2 Catch2 2.13)
   if(NOT TARGET Catch2::Catch2)
     qwha_fetch(Catch2 Catch2::Catch2 https://github.com/catchorg/Catch2.git
       fa43b77429ba76c462b1898d6cd2f2d7a9416b14)
