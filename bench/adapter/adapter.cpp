@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What an adapter costs beside its base and beside LoRA of equal parameters done with Eigen, on one thread: a single
-// token from weights that are not in cache, forward and backward passes, dense forms, and a training step against one
-// that builds the dense delta.
+// What an adapter costs beside its base and beside LoRA of equal parameters done with Eigen, on one thread where nothing
+// else is said: a single token from weights that are not in cache, forward and backward passes, dense forms, two
+// threads, and a training step against one that builds the dense delta.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -139,7 +139,7 @@ void one_token(bench::session& session, const shape& n) {
   bench::contest c{.name = name, .parameter = "weights", .value = static_cast<double>(n.out * n.in)};
   c.reference = "base alone";
   c.bandwidth = "read";
-  c.seconds = 4;
+  c.seconds = 3;
   std::size_t turn = 0;  // all contestants': none meets a layer that the one before it has just read
   c.add(
       "read",
@@ -228,7 +228,7 @@ void forward(bench::session& session, const shape& n, std::size_t rank) {
     matrix hidden;
     bench::contest c{.name = name, .parameter = "tokens", .value = static_cast<double>(tokens)};
     c.reference = "base alone";
-    c.seconds = tokens < 512 ? 2 : 6;
+    c.seconds = tokens < 512 ? 1.5 : 5;
     const auto forward_of = [&](const adapter<float>& a, qwha::adapter_options options) {
       options.workspace = scratch.of(a.template workspace_bytes<eigen_product>(tokens, options));
       require(a.forward_with(product, view(d.x), view(d.y), options, serial));
@@ -279,6 +279,33 @@ void backward(bench::session& session, const shape& n, std::size_t rank) {
       d.dx.noalias() += hidden_gradient * l.a;
     });
     c.add("qwha", [&] { backward_of(l.spectral, gradient); });
+    session.run(c);
+  }
+}
+
+/// One thread and all of them, the same work: Eigen's products stay inside their slabs' threads.
+void threads(bench::session& session, const shape& n, std::size_t rank) {
+  const std::string name = "threads " + n.text() + ", rank " + std::to_string(rank);
+  if (!session.wanted(name)) return;
+  std::vector<std::unique_ptr<layer>> layers;
+  for (std::size_t i = 0; i < layers_beyond_cache(n); ++i) layers.push_back(std::make_unique<layer>(n, rank));
+  std::size_t turn = 0;
+  for (const std::size_t tokens : {1, 8, 64, 512}) {
+    batch d(n, tokens);
+    workspace scratch;
+    bench::contest c{.name = name, .parameter = "tokens", .value = static_cast<double>(tokens)};
+    c.reference = "base alone, all threads";
+    c.seconds = tokens < 512 ? 1 : 3;
+    const auto add = [&](const char* contestant, adapter<float> layer::* which, const qwha::executor& where) {
+      c.add(contestant, [&, which, where] {
+        const adapter<float>& a = (*layers[++turn % layers.size()]).*which;
+        const qwha::adapter_options options{.workspace = scratch.of(a.template workspace_bytes<eigen_product>(tokens))};
+        require(a.forward_with(product, view(d.x), view(d.y), options, where));
+      });
+    };
+    add("base alone, all threads", &layer::none, qwha::default_executor());
+    add("qwha, all threads", &layer::spectral, qwha::default_executor());
+    add("qwha, one thread", &layer::spectral, serial);
     session.run(c);
   }
 }
@@ -349,8 +376,9 @@ int main(int argc, char** argv) {
     for (const shape& n : large) forward(session, n, rank);
     forward(session, small[3], rank);
     forward(session, small[4], rank);
-    backward(session, large[0], rank);
+    for (const shape& n : large) backward(session, n, rank);
     backward(session, small[3], rank);
+    threads(session, large[0], rank);
     for (const shape& n : large) dense_forms(session, n, rank);
     step(session, large[0], rank);
   }

@@ -51,5 +51,5 @@ TEST_CASE("the model never picks a path that was measured a fifth slower than th
     CHECK((by_activations ? activations : weights) <= 1.2 * std::min(activations, weights));
     ++measured;
   }
-  CHECK(measured == 20);
+  CHECK(measured == 36);
 }

@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("one token times packed rows is the definition", "[adapter]",
                    (qwha::affine<4, 128, qwha::zero_point::asymmetric, qwha::bfloat16>),
                    (qwha::affine<4, 64, qwha::zero_point::asymmetric, float>), (qwha::affine<4, 24>),
                    (qwha::affine<4, 2>)) {
-  for (const std::size_t cols : {1, 7, 63, 64, 65, 128, 130, 200, 640, 1024, 1040, 1100, 2500}) {
+  for (const std::size_t cols : {1, 7, 63, 64, 65, 128, 130, 200, 640, 1024, 1040, 1100, 2500, 4100, 9000}) {
     const std::size_t rows = 5;
     INFO(TestType::name() << ", " << cols << " columns");
     const planes<TestType> p(rows, cols);

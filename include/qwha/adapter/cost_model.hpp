@@ -22,8 +22,8 @@ enum class adapter_path {
 /// own machine's. Members are always inlined, since the type crosses files (config.hpp).
 struct adapter_cost_model {
   double butterfly = 0.0115;  ///< one element through one of the log2(in) levels of a transform
-  double interleave = 0.26;   ///< one element of x̂ brought into panel order (two tokens and more)
-  double coefficient = 1.9;   ///< one coefficient times a panel of `panel` tokens, x̂ in L2
+  double interleave = 0.5;    ///< one element of x̂ brought into panel order, and of F x̂ back (two tokens and more)
+  double coefficient = 0.5;   ///< one coefficient times a panel of `panel` tokens, x̂ in L2
   double lone = 0.35;         ///< one coefficient times a single token
   double weight = 0.065;      ///< one weight of a row that has coefficients: clear, scatter, add to WQ
   double unpacked = 0.25;     ///< one weight of WQ decoded for at most `packed` tokens instead of multiplied as packed

@@ -26,9 +26,17 @@
 
 namespace qwha::inline QWHA_ISA::detail {
 
-/// How far ahead of a stream of weights to ask for it: a few hundred nanoseconds of reading. The parameters are a thin
-/// second stream whose misses would stall the whole row.
-inline constexpr std::size_t code_prefetch = 8192, parameter_prefetch = 4096;
+/// How far ahead of the streams of weights to ask for them: a few hundred nanoseconds of reading. The parameters are a
+/// thin second stream whose misses would stall the whole row.
+struct packed_prefetch {
+  std::size_t codes, parameters;  ///< bytes: to the same place of later rows
+
+  template <class Q>
+  static packed_prefetch of(const quantized_matrix<Q>& base, std::size_t chunk) noexcept {
+    const std::size_t rows = 1 + 8191 / std::max<std::size_t>(1, chunk * Q::code_bytes);
+    return {rows * base.code_stride(), 5 * rows * base.parameter_stride()};
+  }
+};
 
 /// What a dot product with packed rows of Q needs to know. `lanes` 0: Q goes the general way, through `decode`.
 ///
@@ -185,17 +193,18 @@ QWHA_ALWAYS_INLINE lane_scales load_lane_scales(const affine<4, Group, Z, Scale>
   return s;
 }
 
-/// w_row · x with sixteen scales in a register.
+/// Groups first … first + groups - 1 of w_row · x with sixteen scales in a register.
 template <class Q>
-QWHA_ALWAYS_INLINE float packed_dot_by_lane(const quantized_matrix<Q>& base, std::size_t row,
-                                            const packed_vector<Q>& x) noexcept {
+QWHA_ALWAYS_INLINE float packed_dot_by_lane(const quantized_matrix<Q>& base, std::size_t row, std::size_t first,
+                                            std::size_t groups, const packed_vector<Q>& x,
+                                            const packed_prefetch& ahead) noexcept {
   constexpr std::size_t step_bytes = 64, groups_per_step = packed_vector<Q>::step / Q::block_size;
   using vector = vec<float, 16>;
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i first_group = _mm512_maskz_srli_epi32(0xffff, lanes, std::countr_zero(Q::block_size / 8));
-  const std::byte* codes = base.codes(row);
-  const std::byte* parameters = base.parameters(row);
-  const float *values = x.x, *sums = x.sums;
+  const std::byte* codes = base.codes(row) + first * Q::code_bytes;
+  const std::byte* parameters = base.parameters(row) + first * Q::parameter_bytes;
+  const float *values = x.x + first * Q::block_size, *sums = x.sums + first;
   vector total{}, surplus{};
   const auto add = [&](const vec<std::uint32_t, 16>& words, __m512i group, __m512 scales)
                        __attribute__((always_inline)) {
@@ -203,17 +212,16 @@ QWHA_ALWAYS_INLINE float packed_dot_by_lane(const quantized_matrix<Q>& base, std
                          total = fma(packed_step(words, values), scale, total);
                          values += packed_vector<Q>::step;
                        };
-  std::size_t left = base.blocks_per_row();
-  for (std::size_t count; left > 0; left -= count) {
-    count = std::min<std::size_t>(16, left);
-    prefetch(parameters, parameter_prefetch);
+  for (std::size_t count; groups > 0; groups -= count) {
+    count = std::min<std::size_t>(16, groups);
+    prefetch(parameters, ahead.parameters);
     const lane_scales s = load_lane_scales(Q{}, parameters, count);
     surplus = fma(vector{(vector::native_type)(s.scale)} * vector{(vector::native_type)(s.offset)}, vector::load(sums),
                   surplus);
     __m512i group = first_group;
     std::size_t g = 0;
     for (; g + groups_per_step <= count; g += groups_per_step) {
-      prefetch(codes, code_prefetch);
+      prefetch(codes, ahead.codes);
       add(load_words<16>(codes), group, s.scale);
       group = _mm512_add_epi32(group, _mm512_set1_epi32(static_cast<int>(groups_per_step)));
       codes += step_bytes;
@@ -231,28 +239,28 @@ QWHA_ALWAYS_INLINE float packed_dot_by_lane(const quantized_matrix<Q>& base, std
 
 #endif
 
-/// w_row · x where a group fills whole registers.
+/// The same where a group fills whole registers.
 template <class Q>
-QWHA_ALWAYS_INLINE float packed_dot_by_group(const quantized_matrix<Q>& base, std::size_t row,
-                                             const packed_vector<Q>& x) noexcept {
+QWHA_ALWAYS_INLINE float packed_dot_by_group(const quantized_matrix<Q>& base, std::size_t row, std::size_t first,
+                                             std::size_t groups, const packed_vector<Q>& x,
+                                             const packed_prefetch& ahead) noexcept {
   constexpr std::size_t W = packed_vector<Q>::lanes, steps = Q::block_size / packed_vector<Q>::step;
   using vector = vec<float, W>;
-  const std::byte* codes = base.codes(row);
-  const std::byte* parameters = base.parameters(row);
-  const float* values = x.x;
+  const std::byte* codes = base.codes(row) + first * Q::code_bytes;
+  const std::byte* parameters = base.parameters(row) + first * Q::parameter_bytes;
+  const float* values = x.x + first * Q::block_size;
   vector total{};
   float surplus = 0;
-  const std::size_t groups = base.blocks_per_row();
-  for (std::size_t g = 0; g < groups; ++g) {
+  for (std::size_t g = first; g < first + groups; ++g) {
     const float scale = load_scalar<typename Q::scale_type>(parameters);
     const float zero =
         Q::symmetric ? 8.0f : static_cast<float>(std::to_integer<int>(parameters[Q::parameter_bytes - 1]));
-    prefetch(parameters, parameter_prefetch);
+    prefetch(parameters, ahead.parameters);
     parameters += Q::parameter_bytes;
     surplus += (zero - code_centre<W>)*scale * x.sums[g];
     vector sum{};
     for (std::size_t i = 0; i < steps; ++i) {
-      prefetch(codes, code_prefetch);
+      prefetch(codes, ahead.codes);
       const vec<std::uint32_t, W> words = load_words<W>(codes);
       sum = i == 0 ? packed_step(words, values) : sum + packed_step(words, values);
       codes += sizeof(words.v);
@@ -263,19 +271,34 @@ QWHA_ALWAYS_INLINE float packed_dot_by_group(const quantized_matrix<Q>& base, st
   return sum_lanes(total) - surplus;
 }
 
+/// Groups of a chunk of x that stays in the first-level cache while rows pass: sixteen groups at a time, chunks alike.
+template <class Q>
+constexpr std::size_t packed_chunk(std::size_t groups) noexcept {
+  constexpr std::size_t cached = 4096 / Q::block_size;
+  const std::size_t chunks = std::max<std::size_t>(1, (groups + cached - 1) / std::max<std::size_t>(1, cached));
+  return ((groups + chunks - 1) / chunks + 15) / 16 * 16;
+}
+
 /// y_r += w_r · x for rows begin … end - 1.
 template <class Q>
 QWHA_NOINLINE void add_packed_products(const quantized_matrix<Q>& base, std::size_t begin, std::size_t end,
                                        const packed_vector<Q>& x, float* y) noexcept {
-  for (std::size_t r = begin; r < end; ++r) {
+  constexpr std::size_t strip = 32;  // rows that stay in the second-level cache while chunks of x pass
+  const std::size_t groups = base.blocks_per_row(), chunk = packed_chunk<Q>(groups);
+  const auto ahead = packed_prefetch::of(base, std::min(chunk, groups));
+  for (std::size_t row = begin; row < end; row += strip)
+    for (std::size_t first = 0; first < groups; first += chunk) {
+      const std::size_t count = std::min(chunk, groups - first);
+      for (std::size_t r = row; r < std::min(end, row + strip); ++r) {
 #if QWHA_HAS_AVX512
-    if constexpr (packed_traits<Q>::scales_by_lane) {
-      y[r] += packed_dot_by_lane(base, r, x);
-      continue;
-    }
+        if constexpr (packed_traits<Q>::scales_by_lane) {
+          y[r] += packed_dot_by_lane(base, r, first, count, x, ahead);
+          continue;
+        }
 #endif
-    y[r] += packed_dot_by_group(base, r, x);
-  }
+        y[r] += packed_dot_by_group(base, r, first, count, x, ahead);
+      }
+    }
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail
