@@ -101,6 +101,16 @@ QWHA_KERNEL_INLINE vec<T, W> in_register(vec<T, W> v) noexcept {
   return v;
 }
 
+/// The `Count` numbers from p are in memory, not in registers, after this.
+template <std::size_t Count, class T>
+QWHA_KERNEL_INLINE void in_memory(T* p) noexcept {
+#if QWHA_HAS_VECTOR_EXTENSIONS
+  __asm__("" : "+m"(*reinterpret_cast<T(*)[Count]>(p)));
+#else
+  static_cast<void>(p);
+#endif
+}
+
 /// Asks for the cache line of p; any address.
 QWHA_KERNEL_INLINE void prefetch(const void* p) noexcept {
 #if QWHA_HAS_VECTOR_EXTENSIONS

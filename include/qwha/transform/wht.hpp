@@ -22,6 +22,7 @@
 #include <qwha/base/status.hpp>
 #include <qwha/transform/cpu/row_source.hpp>
 #include <qwha/transform/cpu/row_transform.hpp>
+#include <qwha/transform/cpu/scaled_rows.hpp>
 #include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/order.hpp>
 #include <qwha/transform/orientation.hpp>
@@ -93,13 +94,13 @@ class wht {
   template <transformable T>
   status apply(rows_view<T> x, scaling s = scaling::orthonormal,
                const executor& where = default_executor()) const noexcept {
-    return in_place(x, s, orientation::forward, where);
+    return in_place(x.data, x.rows, x.cols, x.stride, s, orientation::forward, where);
   }
   /// x <- Hᵀ x for every row.
   template <transformable T>
   status apply_transpose(rows_view<T> x, scaling s = scaling::orthonormal,
                          const executor& where = default_executor()) const noexcept {
-    return in_place(x, s, orientation::transpose, where);
+    return in_place(x.data, x.rows, x.cols, x.stride, s, orientation::transpose, where);
   }
 
   /// out <- H in for every row, both [rows, order()]; converts where the types differ. Arithmetic is double where `out`
@@ -143,6 +144,9 @@ class wht {
 
  private:
   static constexpr std::size_t stack_bytes = std::size_t{1} << 18;
+  static constexpr std::size_t known = N == dynamic_order ? 0 : N;  ///< what the kernels are told
+  static constexpr bool is_fast = detail::is_fast<known>;           ///< certainly a power of two
+  static constexpr bool is_dense = known != 0 && !is_fast;          ///< certainly not
   static constexpr std::size_t small_work = std::size_t{1} << 16;  // elements: below, threads cost more than they bring
 
   explicit wht(const hadamard_order& h) : order_(h), plan_(h), grain_((small_work - 1) / plan_.n + 1) {
@@ -179,8 +183,12 @@ class wht {
     return before(begin(a), end(b)) && before(begin(b), end(a));
   }
 
+  // Out of line and with the view's members one by one: a caller that copies a view as a whole would have it read back
+  // from a store wider than the members, which waits until the last row is in the cache.
   template <class T>
-  status in_place(rows_view<T> x, scaling s, orientation o, const executor& where) const noexcept {
+  QWHA_NOINLINE status in_place(T* data, std::size_t rows, std::size_t cols, std::size_t stride, scaling s,
+                                orientation o, const executor& where) const noexcept {
+    const rows_view<T> x(data, rows, cols, stride);
     const status checked = check(x);
     return checked == status::ok ? run(rows_view<const T>(x), x, s, o, where) : checked;
   }
@@ -198,25 +206,37 @@ class wht {
   template <class S, class T>
   status run(rows_view<const S> in, rows_view<T> out, scaling s, orientation o, const executor& where) const noexcept {
     using A = arithmetic_t<T>;
-    const A factor = static_cast<A>(scale(s));
-    // Pointers and strides one by one: a view copied as a whole would be read back from stores narrower than itself.
-    const auto load = [data = in.data, stride = in.stride](std::size_t r) {
-      return detail::row_source<A, S>{data + r * stride};
-    };
-    const auto store = [data = out.data, stride = out.stride, factor](std::size_t r) {
-      return detail::row_target<A, T>{data + r * stride, factor};
-    };
-    const bool split = splits<A>(in.rows, where);
+    if constexpr (std::same_as<A, T> && !is_dense)
+      if (plan_.count == 0 && !splits<A>(in.rows, where) && (in.rows <= grain_ || where.run == nullptr)) {
+        transform_scaled_rows(in.data, in.stride, out.data, out.stride, in.rows, static_cast<A>(scale(s)));
+        return status::ok;
+      }
+    return run_in_parts(in.data, in.stride, out.data, out.stride, in.rows, static_cast<A>(scale(s)), o, where);
+  }
+
+  template <class S, class T, class A>
+  QWHA_NOINLINE status run_in_parts(const S* in, std::size_t in_stride, T* out, std::size_t out_stride,
+                                    std::size_t rows, A factor, orientation o, const executor& where) const noexcept {
+    const detail::source_rows<A, S> load{in, in_stride};
+    const detail::scaled_rows<A, T> store{out, out_stride, factor};
+    const bool split = splits<A>(rows, where);
     if constexpr (std::same_as<A, T>) {  // the output row is the scratch
-      const auto row = [data = out.data, stride = out.stride](std::size_t r) { return data + r * stride; };
-      if (split) return split_rows<A>(in.rows, load, store, row, where), status::ok;
-      return for_rows(in.rows, where, [&](std::size_t begin, std::size_t end) noexcept {
-        return transform_rows<A>(begin, end, o, load, store, row);
+      const detail::work_rows<T> row{out, out_stride};
+      if (split) return split_rows<A>(rows, load, store, row, where), status::ok;
+      return for_rows(rows, where, [&](std::size_t begin, std::size_t end) noexcept {
+        if constexpr (!is_dense)
+          if (plan_.count == 0) {
+            transform_scaled_rows(in + begin * in_stride, in_stride, out + begin * out_stride, out_stride, end - begin,
+                                  factor);
+            return true;
+          }
+        if constexpr (!is_fast) return rows_by_dense<A>(begin, end, o, load, store, row);
+        return false;
       });
     } else {
-      if (!split) return in_scratch<A>(in.rows, load, store, o, where);
+      if (!split) return in_scratch<A>(rows, load, store, o, where);
       const bool done = detail::with_scratch<A, stack_bytes / sizeof(A)>(order(), [&](A* work) noexcept {
-        split_rows<A>(in.rows, load, store, [work](std::size_t) { return work; }, where);
+        split_rows<A>(rows, load, store, [work](std::size_t) { return work; }, where);
         return true;
       });
       return done ? status::ok : status::out_of_memory;
@@ -261,8 +281,17 @@ class wht {
   template <class T, class Load, class Store, class Work>
   bool transform_rows(std::size_t begin, std::size_t end, orientation o, const Load& load, const Store& store,
                       const Work& work) const noexcept {
-    constexpr std::size_t known = N == dynamic_order ? 0 : N;
     return detail::transform_rows<known, T, lanes<Backend, T>>(plan_, o, begin, end, load, store, work);
+  }
+  template <class T, class Load, class Store, class Work>
+  bool rows_by_dense(std::size_t begin, std::size_t end, orientation o, const Load& load, const Store& store,
+                     const Work& work) const noexcept {
+    return detail::rows_by_dense<known, T, lanes<Backend, T>>(plan_, o, begin, end, load, store, work);
+  }
+  template <class S, class T>
+  void transform_scaled_rows(const S* in, std::size_t in_stride, T* out, std::size_t out_stride, std::size_t rows,
+                             T factor) const noexcept {
+    detail::transform_scaled_rows<known, T, lanes<Backend, T>>(order(), in, in_stride, out, out_stride, rows, factor);
   }
 
   hadamard_order order_;

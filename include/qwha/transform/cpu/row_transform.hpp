@@ -42,6 +42,12 @@ struct row_plan {
   std::array<dense_factor_stage, 2> stages;
 };
 
+/// Whether N is a power of two; false for 0, an order known at run time only.
+template <std::size_t N>
+inline constexpr bool is_fast = find_order(N).fast_order() == N;
+template <>
+inline constexpr bool is_fast<0> = false;
+
 /// S_K, K >= W, on all rows of `columns` numbers, `pitch` apart, through `store`.
 template <std::size_t K, class T, std::size_t W, class Store>
 QWHA_NO_SANITIZE void fast_blocks(std::size_t n, T* work, std::size_t columns, std::size_t pitch,
@@ -120,23 +126,28 @@ bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, c
   return all_stages(work, first.columns);
 }
 
-/// The transform of rows begin … end - 1: row r is read through `load(r)(width, i)`, written through `store(r)(i, v)`,
-/// worked on in `work(r)` [n]. Within a row every load comes before the first store, so both may refer to the same
-/// memory, or to its `work`. False where scratch could not be allocated.
+/// The transform of rows begin … end - 1 by an order with a dense factor: row r is read through `load(r)(width, i)`,
+/// written through `store(r)(i, v)`, worked on in `work(r)` [n]. Within a row every load comes before the first store,
+/// so both may refer to the same memory, or to its `work`. False where scratch could not be allocated.
 /// @tparam N  the order, or 0 when it is known at run time only
+template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
+bool rows_by_dense(const row_plan& plan, orientation o, std::size_t begin, std::size_t end, const Load& load,
+                   const Store& store, const Work& work) noexcept {
+  for (std::size_t r = begin; r < end; ++r)
+    if (!dense_row<N, T, W>(plan, o, work(r), load(r), store(r))) return false;
+  return true;
+}
+
+/// The same by any order.
 template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
 bool transform_rows(const row_plan& plan, orientation o, std::size_t begin, std::size_t end, const Load& load,
                     const Store& store, const Work& work) noexcept {
-  if constexpr (N == 0 || find_order(N).fast_order() == N)
+  if constexpr (N == 0 || is_fast<N>)
     if (plan.count == 0) {
       sylvester<N, T, W>(plan.n, begin, end, load, store, work);
       return true;
     }
-  if constexpr (N == 0 || find_order(N).fast_order() != N) {
-    for (std::size_t r = begin; r < end; ++r)
-      if (!dense_row<N, T, W>(plan, o, work(r), load(r), store(r))) return false;
-    return true;
-  }
+  if constexpr (!is_fast<N>) return rows_by_dense<N, T, W>(plan, o, begin, end, load, store, work);
   return false;
 }
 

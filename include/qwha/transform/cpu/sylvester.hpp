@@ -77,6 +77,17 @@ QWHA_KERNEL_INLINE void lane_stages(V* r) noexcept {
   }
 }
 
+/// The same for one half of the registers after the other: what the first half waits for, the second one has issued.
+template <std::size_t R, class V>
+QWHA_KERNEL_INLINE void lane_stages_by_halves(V* r) noexcept {
+  if constexpr (R == 1) {
+    lane_stages<1>(r);
+  } else {
+    lane_stages<R / 2>(r);
+    lane_stages<R / 2>(r + R / 2);
+  }
+}
+
 template <class V, class Load, std::size_t... I>
 QWHA_KERNEL_INLINE void load_registers(V* r, const Load& load, std::size_t at, std::size_t stride,
                                        std::index_sequence<I...>) noexcept {
@@ -151,17 +162,32 @@ constexpr bool converts() noexcept {
   return false;
 }
 
+/// The levels in front of lane stages whose difference goes to the multipliers.
+template <std::size_t R, class T, std::size_t W, class Load>
+inline constexpr std::size_t levels_before_lanes =
+    converts<T, Load>() ? converted_levels<R, T, W> : fused_before_lanes<R, W>;
+
+/// R registers of contiguous numbers from `at`, W == L: bits l … l + log2 R - 1, then 0 … l - 1.
+template <std::size_t R, class T, std::size_t W, class Load>
+QWHA_KERNEL_INLINE void registers_of_block(vec<T, W>* r, const Load& load, std::size_t at) noexcept {
+  load_registers(r, load, at, W, std::make_index_sequence<R>{});
+  butterflies<1, R, R, levels_before_lanes<R, T, W, Load>>(r, minus_one<T, W>());
+  lane_stages_by_halves<R>(r);
+}
+
 /// `Rows` runs of G contiguous numbers, `distance` apart: first the log2 Rows bits between the runs, then bits 0 … log2
 /// G - 1.
 template <std::size_t Rows, std::size_t G, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void runs(std::size_t at, std::size_t distance, const Load& load, const Store& store) noexcept {
   constexpr std::size_t width = W < G ? W : G, per_run = G / width, count = Rows * per_run;
-  constexpr std::size_t levels = converts<T, Load>() ? converted_levels<Rows, T, width> : fused_levels<Rows, T, width>;
-  constexpr std::size_t fused = lane_multipliers<T, width> ? 0 : per_run * levels;
+  constexpr std::size_t fused = lane_multipliers<T, width> ? 0 : per_run * levels_before_lanes<Rows, T, width, Load>;
   vec<T, width> r[count];
   load_runs<per_run>(r, load, at, distance, std::make_index_sequence<Rows>{});
   butterflies<per_run, count, count, fused>(r, minus_one<T, width>());
-  lane_stages<count>(r);
+  if constexpr (W == G)
+    lane_stages_by_halves<count>(r);
+  else
+    lane_stages<count>(r);
   butterflies<1, per_run, count>(r);
   store_runs<per_run>(r, store, at, distance, std::make_index_sequence<Rows>{});
 }
@@ -172,13 +198,16 @@ QWHA_KERNEL_INLINE void twin_runs(std::size_t at, std::size_t distance, std::siz
                                   const Store& store) noexcept {
   constexpr std::size_t per_run = G / W, half = Rows * per_run, count = 2 * half;
   constexpr auto each_run = std::make_index_sequence<Rows>{};
+  // A store that scales leaves the multipliers no time.
+  constexpr std::size_t fused = std::is_same_v<Store, memory_row<T>> ? half | per_run : 0;
+  const auto minus = minus_one<T, W>();
   vec<T, W> r[count];
   load_runs<per_run>(r, load, at, distance, each_run);
   load_runs<per_run>(r + half, load, at + twin, distance, each_run);
-  butterflies<per_run, half, count>(r);
+  butterflies<per_run, half, count, fused>(r, minus);
   lane_stages<count>(r);
   butterflies<1, per_run, count>(r);
-  butterflies<half, count, count>(r);
+  butterflies<half, count, count, fused>(r, minus);
   store_runs<per_run>(r, store, at, distance, each_run);
   store_runs<per_run>(r + half, store, at + twin, distance, each_run);
 }
@@ -201,23 +230,24 @@ QWHA_KERNEL_INLINE void base_block(T* work, std::size_t at, const Load& load, co
   }
 }
 
-/// Butterflies between registers I and I + 16, stored at once: no register is left for results.
+/// Butterflies between r and s, which belong to places `distance` apart, stored at once: no register is left for
+/// results. First all sums: the next transform of the row begins with them.
 template <class V, class Store, std::size_t... I>
-QWHA_KERNEL_INLINE void butterfly_to(const V* r, const Store& store, std::size_t at,
-                                     std::index_sequence<I...>) noexcept {
-  constexpr std::size_t distance = sizeof...(I);
+QWHA_KERNEL_INLINE void butterflies_to(const V* r, const V* s, std::size_t distance, const Store& store, std::size_t at,
+                                       std::index_sequence<I...>) noexcept {
   constexpr auto two = std::make_index_sequence<2>{};
   const auto store_pair = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
-    const V sums[] = {r[J] + r[J + distance], r[J + 1] + r[J + 1 + distance]};
+    const V sums[] = {r[J] + s[J], r[J + 1] + s[J + 1]};
     store_registers(sums, store, at + J * V::size, V::size, two);
-    const V differences[] = {r[J] - r[J + distance], r[J + 1] - r[J + 1 + distance]};
-    store_registers(differences, store, at + (J + distance) * V::size, V::size, two);
+    const V differences[] = {r[J] - s[J], r[J + 1] - s[J + 1]};
+    store_registers(differences, store, at + J * V::size + distance, V::size, two);
   };
-  if constexpr (requires { store.all(at, V::size, r, two); })
+  if constexpr (requires { store.all(at, V::size, r, two); }) {
     ((I % 2 == 0 ? store_pair(std::integral_constant<std::size_t, I / 2 * 2>{}) : void()), ...);
-  else
-    ((store(at + I * V::size, r[I] + r[I + distance]), store(at + (I + distance) * V::size, r[I] - r[I + distance])),
-     ...);
+  } else {
+    (store(at + I * V::size, r[I] + s[I]), ...);
+    (store(at + I * V::size + distance, r[I] - s[I]), ...);
+  }
 }
 
 /// Two base blocks and the bit between them: all in registers where they fit, else in two sweeps of equal radix.
@@ -225,15 +255,18 @@ template <class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void double_base_block(T* work, std::size_t at, const Load& load, const Store& store) noexcept {
   constexpr std::size_t L = group_size<T>;
   if constexpr (W == L) {
-    constexpr auto half = std::make_index_sequence<16>{};
-    vec<T, W> r[32];
-    load_registers(r, load, at, W, half);
-    butterflies<1, 16, 16, fused_levels<16, T, W>>(r, minus_one<T, W>());
-    lane_stages<16>(r);
-    load_registers(r + 16, load, at + 16 * W, W, half);
-    butterflies<1, 16, 16, fused_levels<16, T, W>>(r + 16, minus_one<T, W>());
-    lane_stages<16>(r + 16);
-    butterfly_to(r, store, at, half);
+    // Half of the first block waits in memory: what the compiler would choose to spill waits on the stack, and loads
+    // from there collide with stores to the row wherever the two lie at the same place within a page.
+    constexpr auto half = std::make_index_sequence<8>{};
+    const memory_row<T> memory{work};
+    vec<T, W> r[16], s[16];
+    registers_of_block<16>(r, load, at);
+    store_registers(r + 8, memory, at + 8 * W, W, half);
+    in_memory<8 * W>(work + at + 8 * W);
+    registers_of_block<16>(s, load, at + 16 * W);
+    butterflies_to(r, s, 16 * W, store, at, half);
+    load_registers(r, memory, at + 8 * W, W, half);
+    butterflies_to(r, s + 8, 16 * W, store, at + 8 * W, half);
   } else {
     constexpr std::size_t first = tuning<T, W>.max_radix, rows = 16 / first;
     const memory_row<T> memory{work};
@@ -324,15 +357,45 @@ QWHA_KERNEL_INLINE void near_passes(T* work, std::size_t at, const Store& store,
   }
 }
 
+/// The last pass of radix R over base blocks, columns `at` + I W: those of the last block, which is in registers, are r.
+template <std::size_t R, class T, std::size_t W, class Store, std::size_t... I>
+QWHA_KERNEL_INLINE void pass_with_last(const vec<T, W>* r, T* work, std::size_t at, const Store& store,
+                                       std::index_sequence<I...>) noexcept {
+  const memory_row<T> memory{work};
+  const auto column = [&](std::size_t c, vec<T, W> last) {
+    vec<T, W> v[R];
+    load_registers(v, memory, c, base_size<T>, std::make_index_sequence<R - 1>{});
+    v[R - 1] = last;
+    butterflies<1, R, R, fused_levels<R, T, W>>(v, minus_one<T, W>());
+    store_registers(v, store, c, base_size<T>, std::make_index_sequence<R>{});
+  };
+  (column(at + I * W, r[I]), ...);
+}
+
+/// R base blocks and the bits between them, W == L: the last block stays in registers.
+template <std::size_t R, class T, std::size_t W, class Load, class Store>
+QWHA_KERNEL_INLINE void few_base_blocks(T* work, std::size_t at, const Load& load, const Store& store,
+                                        const Load* next) noexcept {
+  constexpr std::size_t base = base_size<T>;
+  const std::size_t last = at + (R - 1) * base;
+  base_sweep<false, base_shares, T, W>(work, at, last - at, load, next);
+  prefetch_row<base>(next, last);
+  vec<T, W> r[16];
+  registers_of_block<16>(r, load, last);
+  pass_with_last<R, T, W>(r, work, at, store, std::make_index_sequence<16>{});
+}
+
 /// N numbers from `at`, more than a base block, that stay in the first-level cache.
 template <std::size_t N, prefetch_shares Shares, class T, std::size_t W, class Load, class Store>
 QWHA_KERNEL_INLINE void cache_block(T* work, std::size_t at, const Load& load, const Store& store,
                                     const Load* next) noexcept {
   constexpr std::size_t base = base_size<T>;
-  constexpr bool twin = tuning<T, W>.double_base && (N == 2 * base || N == 2 * base * tuning<T, W>.max_radix);
+  constexpr bool twin = doubles_base<T, W>(N);
   if constexpr (twin && N == 2 * base) {
     prefetch_row<N>(next, at);
     double_base_block<T, W>(work, at, load, store);
+  } else if constexpr (W == group_size<T> && N <= 8 * base) {
+    few_base_blocks<N / base, T, W>(work, at, load, store, next);
   } else {
     base_sweep<twin, Shares, T, W>(work, at, N, load, next);
     near_passes<N, (twin ? 2 : 1) * base, Shares, T, W>(work, at, store, next);
@@ -405,14 +468,19 @@ QWHA_KERNEL_INLINE void static_sylvester(T* work, const Load& load, const Store&
 
 /// Rows begin … end - 1 of N numbers each.
 template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
-QWHA_NO_SANITIZE QWHA_NOINLINE void static_rows(std::size_t begin, std::size_t end, const Load& load,
-                                                const Store& store, const Work& work) noexcept {
+QWHA_KERNEL_INLINE void rows_of(std::size_t begin, std::size_t end, const Load& load, const Store& store,
+                                const Work& work) noexcept {
   constexpr std::size_t bytes = N * sizeof(T), ahead = bytes < prefetch_bytes ? prefetch_bytes / bytes : 1;
   const bool streams = bytes <= row_ahead_bytes && end - begin > ahead && (end - begin) * bytes > cached_bytes;
   for (std::size_t r = begin; r < end; ++r) {
     const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
     static_sylvester<N, T, W>(work(r), source, store(r), streams ? &next : nullptr);
   }
+}
+template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
+QWHA_NO_SANITIZE QWHA_NOINLINE void static_rows(std::size_t begin, std::size_t end, const Load& load,
+                                                const Store& store, const Work& work) noexcept {
+  rows_of<N, T, W>(begin, end, load, store, work);
 }
 
 /// The same for n = 2^(First + K) known at run time, one of those in the sequence.
@@ -424,14 +492,11 @@ QWHA_NO_SANITIZE void known_rows(std::size_t n, std::size_t begin, std::size_t e
   kernels[static_cast<std::size_t>(std::countr_zero(n)) - First](begin, end, load, store, work);
 }
 
-/// Rows of n numbers, more than a base block.
+/// Rows of n numbers, more than two cache blocks.
 template <class T, std::size_t W, class Load, class Store, class Work>
-QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::size_t end, const Load& load,
-                                      const Store& store, const Work& work) noexcept {
-  constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T), base = std::countr_zero(base_size<T>);
-  if (n <= 2 * block)
-    return known_rows<base + 1, T, W>(n, begin, end, load, store, work,
-                                      std::make_index_sequence<std::countr_zero(block) + 1 - base>{});
+QWHA_NO_SANITIZE void far_rows(std::size_t n, std::size_t begin, std::size_t end, const Load& load, const Store& store,
+                               const Work& work) noexcept {
+  constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T);
   const bool streams = end - begin > 1 && n * sizeof(T) <= row_ahead_bytes;
   for (std::size_t r = begin; r < end; ++r) {
     const auto source = load(r), next = load(r + 1 < end ? r + 1 : r);
@@ -440,6 +505,17 @@ QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::siz
     else
       far_sylvester<block, T, W>(n, work(r), source, store(r), streams ? &next : nullptr);
   }
+}
+
+/// Rows of n numbers, more than a base block.
+template <class T, std::size_t W, class Load, class Store, class Work>
+QWHA_NO_SANITIZE void large_sylvester(std::size_t n, std::size_t begin, std::size_t end, const Load& load,
+                                      const Store& store, const Work& work) noexcept {
+  constexpr std::size_t block = tuning<T, W>.cache_block / sizeof(T), base = std::countr_zero(base_size<T>);
+  if (n <= 2 * block)
+    return known_rows<base + 1, T, W>(n, begin, end, load, store, work,
+                                      std::make_index_sequence<std::countr_zero(block) + 1 - base>{});
+  far_rows<T, W>(n, begin, end, load, store, work);
 }
 
 /// One row of n = 2^k numbers, more than two cache blocks, by the threads of `where`.

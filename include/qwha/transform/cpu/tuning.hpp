@@ -27,9 +27,16 @@ inline constexpr std::size_t fused_levels = !multiply_levels<W> ? 0
                                             : R == 8            ? (W * sizeof(T) == 32 ? 2 | 4 : 2)
                                             : R == 4            ? (W * sizeof(T) == 32 ? 2 : 0)
                                                                 : 0;
+/// The same in front of the stages within registers: nothing is stored meanwhile.
+template <std::size_t R, std::size_t W>
+inline constexpr std::size_t fused_before_lanes = !multiply_levels<W> ? 0
+                                                  : R == 16           ? 2 | 4 | 8
+                                                  : R == 8            ? 4
+                                                                      : 0;
 /// The same behind loads that convert, which keep the adders busy.
 template <std::size_t R, class T, std::size_t W>
 inline constexpr std::size_t converted_levels = multiply_levels<W> && R == 16 ? 15 : fused_levels<R, T, W>;
+
 /// Whether the stages within registers leave the multipliers no time for those between registers of the same sweep.
 template <class T, std::size_t W>
 inline constexpr bool lane_multipliers = W * sizeof(T) == 32;
@@ -53,22 +60,28 @@ constexpr bool split_pays(std::size_t rows, std::size_t bytes) noexcept {
   return rows == 1 ? bytes >= std::size_t{1} << 19 : rows <= 8 && bytes >= std::size_t{1} << 22;
 }
 
+/// Where two base blocks and the bit between them are transformed first: nowhere, where they are all or one pass of the
+/// largest radix does the rest, or wherever there are two.
+enum class doubling { never, filling, always };
+
 struct cpu_tuning {
   std::size_t base_rows;    ///< groups of 64 bytes that are in registers at once, 1 … 16
   std::size_t max_radix;    ///< registers of one column in a pass inside a cache block
   std::size_t far_radix;    ///< the same between cache blocks: strides of 4 KiB and more share few cache sets
   std::size_t cache_block;  ///< bytes that are taken through all passes they hold before the next ones
-  bool double_base;         ///< two base blocks and the bit between them fit the registers
+  doubling double_base;
 
   bool operator==(const cpu_tuning&) const = default;
 };
 
 /// The sizes for vectors of `bytes` bytes (a single number: no vectors).
 constexpr cpu_tuning tuning_for(std::size_t bytes) noexcept {
-  if (bytes == 64) return {.base_rows = 16, .max_radix = 16, .far_radix = 8, .cache_block = 16384, .double_base = true};
-  if (bytes == 32) return {.base_rows = 4, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = true};
-  if (bytes == 16) return {.base_rows = 2, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
-  return {.base_rows = 1, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = false};
+  using enum doubling;
+  if (bytes == 64)
+    return {.base_rows = 16, .max_radix = 16, .far_radix = 8, .cache_block = 16384, .double_base = filling};
+  if (bytes == 32) return {.base_rows = 4, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = always};
+  if (bytes == 16) return {.base_rows = 2, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = never};
+  return {.base_rows = 1, .max_radix = 8, .far_radix = 8, .cache_block = 16384, .double_base = never};
 }
 template <class T, std::size_t W>
 inline constexpr cpu_tuning tuning = tuning_for(W == 1 ? 0 : W * sizeof(T));
@@ -83,6 +96,15 @@ constexpr std::size_t next_radix(std::size_t remaining, std::size_t max) noexcep
     for (std::size_t p = 0; p < passes; ++p) reach *= radix;
     if (reach >= remaining) return radix;
   }
+}
+
+/// Whether a cache block of n numbers starts with double base blocks.
+template <class T, std::size_t W>
+constexpr bool doubles_base(std::size_t n) noexcept {
+  constexpr std::size_t twice = 2 * base_size<T>;
+  constexpr doubling how = tuning<T, W>.double_base;
+  return n >= twice &&
+         (how == doubling::always || (how == doubling::filling && (n == twice || n == twice * tuning<T, W>.max_radix)));
 }
 static_assert(next_radix(16, 16) == 16 && next_radix(16, 8) == 4 && next_radix(32, 8) == 8 && next_radix(2, 16) == 2);
 
