@@ -82,19 +82,19 @@ void attend(const model_config& config, std::size_t layer, rows_view<float> quer
   });
 }
 
+// Called with the inputs of a role; false: nothing behind them is wanted.
+using checkpoint = std::function<bool(linear_role role, rows_view<const float> input)>;
+
 // One batch of sequences of equal length. With a cache there is one sequence, which goes on where the cache ends.
 void forward_batch(const model_config& config, std::size_t layer, const block_weights& block, rows_view<float> hidden,
-                   std::size_t sequences, const rotary& turn, layer_cache* cache, const observer& watch,
+                   std::size_t sequences, const rotary& turn, layer_cache* cache, const checkpoint& pass,
                    const executor& where) {
   const std::size_t tokens = hidden.rows;
-  const auto inputs = [&](linear_role role, rows_view<const float> x) {
-    if (watch) watch(role, x);
-  };
   matrix x(tokens, config.hidden);
   {
     matrix q(tokens, config.query_width()), k(tokens, config.kv_width()), v(tokens, config.kv_width());
     rms_norm(hidden, block.attention_norm, config.norm_epsilon, x.view(), where);
-    inputs(linear_role::attn_q, x.view());
+    if (!pass(linear_role::attn_q, x.view())) return;
     block.at(linear_role::attn_q).forward(x.view(), q.view(), where);
     block.at(linear_role::attn_k).forward(x.view(), k.view(), where);
     block.at(linear_role::attn_v).forward(x.view(), v.view(), where);
@@ -113,7 +113,7 @@ void forward_batch(const model_config& config, std::size_t layer, const block_we
       values = {cache->values.data(), cache->tokens, config.kv_width()};
     }
     attend(config, layer, q.view(), keys, values, sequences, first, where);
-    inputs(linear_role::attn_output, q.view());
+    if (!pass(linear_role::attn_output, q.view())) return;
     block.at(linear_role::attn_output).forward(q.view(), x.view(), where);
   }
   if (!block.post_attention_norm.empty())
@@ -122,11 +122,11 @@ void forward_batch(const model_config& config, std::size_t layer, const block_we
 
   matrix gate(tokens, config.intermediate), up(tokens, config.intermediate);
   rms_norm(hidden, block.feed_forward_norm, config.norm_epsilon, x.view(), where);
-  inputs(linear_role::ffn_gate, x.view());
+  if (!pass(linear_role::ffn_gate, x.view())) return;
   block.at(linear_role::ffn_gate).forward(x.view(), gate.view(), where);
   block.at(linear_role::ffn_up).forward(x.view(), up.view(), where);
   gated_activation(config.act, gate.view(), up.view(), where);
-  inputs(linear_role::ffn_down, gate.view());
+  if (!pass(linear_role::ffn_down, gate.view())) return;
   block.at(linear_role::ffn_down).forward(gate.view(), x.view(), where);
   if (!block.post_feed_forward_norm.empty())
     rms_norm(x.view(), block.post_feed_forward_norm, config.norm_epsilon, x.view(), where);
@@ -136,7 +136,15 @@ void forward_batch(const model_config& config, std::size_t layer, const block_we
     throw qwha::value_error("blk." + std::to_string(layer) + ": the activations of a token are not finite");
 }
 
-void check_shape(const model_config& config, rows_view<float> hidden, std::size_t context) {
+// Whole sequences of `context` tokens, a few thousand tokens at a time.
+template <class T, class Body>
+void for_each_batch(rows_view<T> hidden, std::size_t context, Body&& body) {
+  const std::size_t batch = std::max<std::size_t>(1, batch_tokens / context) * context;
+  for (std::size_t first = 0; first < hidden.rows; first += batch)
+    body(hidden.rows_from(first, std::min(batch, hidden.rows - first)));
+}
+
+void check_shape(const model_config& config, rows_view<const float> hidden, std::size_t context) {
   if (hidden.cols != config.hidden || context == 0 || hidden.rows % context != 0)
     throw qwha::shape_error("forward_block: hidden states [" + std::to_string(hidden.rows) + ", " +
                             std::to_string(hidden.cols) + "] are not whole sequences of " + std::to_string(context) +
@@ -201,18 +209,38 @@ void forward_block(const model_config& config, std::size_t layer, const block_we
   check_shape(config, hidden, context);
   if (hidden.rows == 0) return;
   const rotary turn(config, layer, context);
-  const std::size_t batch = std::max<std::size_t>(1, batch_tokens / context) * context;
-  for (std::size_t first = 0; first < hidden.rows; first += batch) {
-    const rows_view<float> part = hidden.rows_from(first, std::min(batch, hidden.rows - first));
-    forward_batch(config, layer, block, part, part.rows / context, turn, nullptr, watch, where);
-  }
+  const checkpoint pass = [&](linear_role role, rows_view<const float> x) {
+    if (watch) watch(role, x);
+    return true;
+  };
+  for_each_batch(hidden, context, [&](rows_view<float> batch) {
+    forward_batch(config, layer, block, batch, batch.rows / context, turn, nullptr, pass, where);
+  });
+}
+
+void watch_input(const model_config& config, std::size_t layer, const block_weights& block,
+                 rows_view<const float> hidden, std::size_t context, linear_role role, const observer& watch,
+                 const executor& where) {
+  check_shape(config, hidden, context);
+  if (hidden.rows == 0) return;
+  const rotary turn(config, layer, context);
+  const checkpoint pass = [&](linear_role reached, rows_view<const float> x) {
+    if (reached == role) watch(role, x);
+    return reached != role;
+  };
+  for_each_batch(hidden, context, [&](rows_view<const float> batch) {
+    matrix copy(batch);
+    forward_batch(config, layer, block, copy.view(), batch.rows / context, turn, nullptr, pass, where);
+  });
 }
 
 void forward_block(const model_config& config, std::size_t layer, const block_weights& block, rows_view<float> hidden,
                    layer_cache& cache, const executor& where) {
   if (hidden.rows == 0) return;
   check_shape(config, hidden, hidden.rows);
-  forward_batch(config, layer, block, hidden, 1, rotary(config, layer, hidden.rows, cache.tokens), &cache, {}, where);
+  const rotary turn(config, layer, hidden.rows, cache.tokens);
+  const auto pass = [](linear_role, rows_view<const float>) { return true; };
+  forward_batch(config, layer, block, hidden, 1, turn, &cache, pass, where);
 }
 
 }  // namespace engine

@@ -24,6 +24,14 @@ using observer = std::function<void(linear_role role, rows_view<const float> inp
 void forward_block(const model_config& config, std::size_t layer, const block_weights& block, rows_view<float> hidden,
                    std::size_t context, const observer& watch = {}, const executor& where = default_executor());
 
+/// The inputs of one role alone, while the layers behind it are still to be made: `hidden` goes into the block, stays as
+/// it is, and comes no further than `role`.
+/// @param role  one that `watch` is called with: attn_q, attn_output, ffn_gate or ffn_down
+/// @throws qwha::shape_error as `forward_block`
+void watch_input(const model_config& config, std::size_t layer, const block_weights& block,
+                 rows_view<const float> hidden, std::size_t context, linear_role role, const observer& watch,
+                 const executor& where = default_executor());
+
 /// Keys (turned) and values of one layer for the tokens seen so far.
 struct layer_cache {
   std::vector<float> keys, values;  // [tokens, kv_width]

@@ -3,6 +3,7 @@
 /// @file
 /// A dense float matrix that owns its memory, and the qwha names that the whole engine uses.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,6 +23,10 @@ class matrix {
  public:
   matrix() = default;
   matrix(std::size_t rows, std::size_t cols) : data_(rows * cols), rows_(rows), cols_(cols) {}
+  /// A copy.
+  explicit matrix(rows_view<const float> from) : matrix(from.rows, from.cols) {
+    for (std::size_t r = 0; r < rows_; ++r) std::copy_n(from.row(r), cols_, row(r));
+  }
 
   std::size_t rows() const noexcept { return rows_; }
   std::size_t cols() const noexcept { return cols_; }

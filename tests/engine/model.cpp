@@ -152,6 +152,35 @@ TEST_CASE("the observer sees the inputs of the linear layers, all tokens once") 
   CHECK_THROWS_AS(engine::forward_block(m.config(), 0, block, hidden.view(), 101), qwha::shape_error);
 }
 
+TEST_CASE("the inputs of one role are those that the whole block would give it, and the hidden states stay") {
+  const temporary_folder folder;
+  const tiny_model tiny = make_tiny("gemma3", 33);
+  write_gguf(tiny, folder.path() / "m.gguf");
+  const engine::model m(folder.path() / "m.gguf");
+  const engine::block_weights block = m.load_block(1);
+  const std::size_t context = 100, tokens = 45 * context;  // more than one batch
+  matrix hidden(tokens, tiny.hidden);
+  m.embed(random_tokens(tokens, tiny.vocabulary, 8), hidden.view());
+  const auto collect = [](std::map<engine::linear_role, std::vector<float>>& into) {
+    return [&into](engine::linear_role role, rows_view<const float> x) {
+      for (std::size_t r = 0; r < x.rows; ++r) into[role].insert(into[role].end(), x.row(r), x.row(r) + x.cols);
+    };
+  };
+  std::map<engine::linear_role, std::vector<float>> whole, single;
+  matrix out(hidden.view());
+  engine::forward_block(m.config(), 1, block, out.view(), context, collect(whole));
+  const matrix before(hidden.view());
+  for (const auto& [role, values] : whole) {
+    engine::block_weights unfinished = block;  // nothing from the role on is looked at
+    for (const engine::linear_role later : engine::all_roles)
+      if (later >= role) unfinished.at(later) = engine::linear();
+    engine::watch_input(m.config(), 1, unfinished, hidden.view(), context, role, collect(single));
+  }
+  CHECK(whole.size() == 4);
+  CHECK(whole == single);
+  CHECK(std::equal(hidden.row(0), hidden.row(0) + tokens * tiny.hidden, before.row(0)));
+}
+
 TEST_CASE("likelihoods are those of the logits, counted by windows") {
   const temporary_folder folder;
   tiny_model tiny = make_tiny("gemma3", 41);
@@ -373,6 +402,5 @@ TEST_CASE("models that lie are refused with file, tensor or key, and rule") {
   matrix hidden(1, m.config().hidden);
   for (const token t : {-1, 61}) CHECK_THROWS_AS(m.embed(std::vector<token>{t}, hidden.view()), qwha::value_error);
   for (std::size_t i = 0; i < hidden.cols(); ++i) hidden.row(0)[i] = INFINITY;
-  CHECK_THROWS_WITH(engine::forward_block(m.config(), 0, m.load_block(0), hidden.view(), 1),
-                    contains("not finite"));
+  CHECK_THROWS_WITH(engine::forward_block(m.config(), 0, m.load_block(0), hidden.view(), 1), contains("not finite"));
 }
