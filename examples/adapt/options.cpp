@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -11,6 +12,7 @@
 #include <qwha/base/error.hpp>
 
 #include "methods.hpp"
+#include "report.hpp"
 
 namespace adapt {
 namespace {
@@ -20,16 +22,23 @@ namespace fs = std::filesystem;
 struct quantizer_choice {
   adapt::solver solver;
   adapt::format format;
-  int bits;  ///< that the format fixes; 0: --bits decides
-  std::size_t group;
+  int bits;           ///< that the format fixes; 0: --bits and --group decide
+  std::size_t group;  ///< likewise; 0 with bits: a row
 };
 const std::map<std::string, quantizer_choice> quantizers{
     {"rtn", {solver::rtn, format::affine, 0, 0}},
     {"gptq", {solver::gptq, format::affine, 0, 0}},
     {"gptq-magr", {solver::gptq_magr, format::affine, 0, 0}},
     {"nf4", {solver::rtn, format::nf4, 4, 64}},
+    {"nf4-dq", {solver::rtn, format::nf4_dq, 4, 64}},
+    {"fp4", {solver::rtn, format::fp4, 4, 64}},
+    {"fp4-dq", {solver::rtn, format::fp4_dq, 4, 64}},
     {"mxfp4", {solver::rtn, format::mxfp4, 4, 32}},
     {"nvfp4", {solver::rtn, format::nvfp4, 4, 16}},
+    {"int8", {solver::rtn, format::int8, 8, 0}},
+    {"q4_0", {solver::rtn, format::q4_0, 4, 32}},
+    {"q8_0", {solver::rtn, format::q8_0, 8, 32}},
+    {"q4_k", {solver::rtn, format::q4_k, 4, 32}},
 };
 
 template <class Map>
@@ -56,6 +65,7 @@ void check_values(const options& o) {
   if (o.context < 4) fail("--context must be at least 4 tokens: half of each window is judged");
   if (o.calibration_tokens < o.context) fail("--calibration-tokens must hold at least one window of --context tokens");
   if (o.evaluation_tokens < o.context) fail("--evaluation-tokens must hold at least one window of --context tokens");
+  if (!(o.magr_alpha >= 0) || std::isinf(o.magr_alpha)) fail("--magr-alpha must be finite and not negative");
   if (o.threads < 0) fail("--threads must not be negative");
   if (!fs::exists(o.model)) throw qwha::io_error("--model: " + o.model.string() + " does not exist");
   if (!fs::is_regular_file(o.calibration))
@@ -107,6 +117,10 @@ options parse_options(int argc, const char* const* argv) {
                     ->check(CLI::IsMember({32, 64, 128}))
                     ->capture_default_str();
   app.add_option("--quantizer", o.quantizer, keys(quantizers))->check(CLI::IsMember(quantizers))->capture_default_str();
+  app.add_option("--magr-alpha", o.magr_alpha, "weight of the l-infinity norm in gptq-magr")->capture_default_str();
+  app.add_option("--descent", o.descent, "passes of coordinate descent after GPTQ")
+      ->check(count)
+      ->capture_default_str();
   auto* rank_option =
       app.add_option("--rank", rank, "budget of rank (in + out) coefficients a layer (default 16)")->check(count);
   app.add_option("--parameters", parameters, "budget of the whole model instead")->excludes(rank_option)->check(count);
@@ -115,6 +129,8 @@ options parse_options(int argc, const char* const* argv) {
   app.add_option("--evaluation-tokens", o.evaluation_tokens)->check(count)->capture_default_str();
   app.add_option("--context", o.context, "tokens of a window")->check(count)->capture_default_str();
   app.add_option("--output", output, "folder for the adapters, one file a method")->type_name("DIR");
+  app.add_flag("--sequential", o.sequential,
+               "fit each layer to what the quantized and repaired layers before it produce");
   app.add_option("--report", report, "every figure, as JSON")->type_name("FILE.json");
   app.add_option("--plot", plot, "error of every layer, drawn")->type_name("FILE.svg");
   app.add_option("--threads", o.threads, "0: all of the machine")->capture_default_str();
@@ -130,9 +146,13 @@ options parse_options(int argc, const char* const* argv) {
   const quantizer_choice& choice = quantizers.at(o.quantizer);
   if (choice.bits != 0 &&
       ((bits->count() != 0 && o.bits != choice.bits) || (group->count() != 0 && o.group != choice.group)))
-    throw usage_error("adapt: --quantizer " + o.quantizer + " has " + std::to_string(choice.bits) +
-                          " bits in groups of " + std::to_string(choice.group) + "; leave out --bits and --group\n",
+    throw usage_error("adapt: --quantizer " + o.quantizer + " is " + quantizer_shape(choice.bits, choice.group) +
+                          "; leave out --bits and --group\n",
                       2);
+  if (o.descent != 0 && choice.solver == solver::rtn)
+    throw usage_error("adapt: --descent follows gptq and gptq-magr, not --quantizer " + o.quantizer + "\n", 2);
+  if (app.count("--magr-alpha") != 0 && choice.solver != solver::gptq_magr)
+    throw usage_error("adapt: --magr-alpha belongs to gptq-magr, not --quantizer " + o.quantizer + "\n", 2);
   o.solver = choice.solver;
   o.format = choice.format;
   if (choice.bits != 0) o.bits = choice.bits, o.group = choice.group;

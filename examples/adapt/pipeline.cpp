@@ -2,12 +2,13 @@
 #include "pipeline.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <cmath>
-#include <fstream>
 #include <iostream>
-#include <map>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include <qwha/adapter/sparse_spectrum.hpp>
 #include <qwha/fit/initialize.hpp>
@@ -20,12 +21,10 @@
 #endif
 
 #include "budget.hpp"
-#include "engine/evaluate.hpp"
-#include "engine/graph.hpp"
-#include "engine/model.hpp"
 #include "methods.hpp"
 #include "progress.hpp"
 #include "quantize.hpp"
+#include "stream.hpp"
 
 namespace adapt {
 namespace {
@@ -42,64 +41,31 @@ class stopwatch {
   clock::time_point start_ = clock::now();
 };
 
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (!in.good() && !in.eof()) throw qwha::io_error(path.string() + ": cannot be read");
-  if (text.empty()) throw qwha::value_error(path.string() + ": the text is empty");
-  return text;
-}
-
-/// Windows of the text, and a message that names it when there are too few tokens.
-engine::token_windows windows_of(const engine::model& model, const std::filesystem::path& path, std::size_t context,
-                                 std::size_t max_tokens) {
-  const std::string text = read_text(path);
-  // No language has fewer than a token in 16 bytes by much: what lies beyond is never looked at.
-  const std::string_view head(text.data(), std::min(text.size(), 16 * max_tokens + 65536));
-  try {
-    return engine::make_windows(model.text().encode(head, true), context, model.text().bos(), max_tokens);
-  } catch (const qwha::value_error& e) {
-    throw qwha::value_error(path.string() + ": " + e.what());
-  }
-}
-
-/// Hidden states of windows on their way through the blocks.
-struct stream {
-  engine::token_windows windows;
-  engine::matrix hidden;
-
-  stream(const engine::model& model, engine::token_windows w)
-      : windows(std::move(w)), hidden(windows.tokens.size(), model.config().hidden) {
-    model.embed(windows.tokens, hidden.view());
-  }
-};
-
-/// Second moments of the inputs of one block's linear layers, by the first role that reads them.
-class block_moments {
- public:
-  engine::observer watch() {
-    return [this](linear_role role, rows_view<const float> x) {
-      moments_.try_emplace(role, x.cols).first->second.accumulate(x);
-    };
-  }
-  const qwha::second_moment& of(linear_role role) const { return moments_.at(engine::input_of(role)); }
-
- private:
-  std::map<linear_role, qwha::second_moment> moments_;
-};
-
 /// A method on its way through the model: its own hidden states, its figures and its adapters.
 struct contestant {
+  const options& job;
   method_figures figures;
-  stream text;
+  stream text;                  ///< the evaluation text through its layers
+  engine::block_weights block;  ///< the block in work
   qwha::io::adapter_file adapter;
 
-  contestant(const std::string& name, stream s) : text(std::move(s)) { figures.name = name; }
+  contestant(const options& o, const std::string& name, const stream& s) : job(o), text(s) { figures.name = name; }
+};
+
+/// Methods that repair the same quantized layers: all, or, where calibration is sequential, each for itself.
+struct cohort {
+  const options& quantization;
+  std::optional<stream> calibration;  ///< sequential: the calibration text through the layers of the one contestant
+  std::vector<contestant> contestants;
+  std::array<std::unique_ptr<quantized_layer>, engine::all_roles.size()> bases = {};  ///< of the block in work
+
+  bool sequential() const noexcept { return calibration.has_value(); }
 };
 
 /// What the work costs, in floating-point operations: for the progress bar only.
 struct work_estimate {
-  double block_token = 0;  ///< one token through one block
+  double block_token = 0;   ///< one token through one block
+  double inputs_token = 0;  ///< through as much of it as sequential calibration repeats
   double moments_token = 0;
   double quantize_block = 0;
   double fit_block = 0;  ///< and one method
@@ -110,6 +76,9 @@ struct work_estimate {
       const auto [out, in] = shape_of(c, role);
       const double o = static_cast<double>(out), n = static_cast<double>(in);
       block_token += 2 * o * n;
+      for (const linear_role later : engine::all_roles)
+        if (engine::input_of(later) == later && later > role && engine::input_of(role) != later)
+          inputs_token += 2 * o * n;
       if (engine::input_of(role) == role) moments_token += n * n, quantize_block += n * n * n;
       quantize_block += 4 * o * n * n;
       fit_block += 3 * o * n * n;
@@ -118,203 +87,274 @@ struct work_estimate {
   }
 };
 
-class job {
+class session {
  public:
-  explicit job(const options& o)
-      : options_(o),
-        model_(o.model),
-        budget_(share_out(o, model_.config())),
+  explicit session(std::span<const options> jobs)
+      : jobs_(jobs),
+        model_(jobs[0].model),
         work_(model_.config()),
-        calibration_(model_, windows_of(model_, o.calibration, o.context, o.calibration_tokens)),
-        reference_(model_, windows_of(model_, o.evaluation.value_or(o.calibration), o.context, o.evaluation_tokens)),
-        bar_(total_work()) {
-    for (const std::string& name : o.methods) contestants_.emplace_back(name, stream(model_, reference_.windows));
+        reference_(model_, windows(jobs[0].evaluation.value_or(jobs[0].calibration), jobs[0].evaluation_tokens)),
+        calibration_(model_, windows(jobs[0].calibration, jobs[0].calibration_tokens)) {
+    for (const options& job : jobs) {
+      budgets_.push_back(share_out(job, model_.config()));
+      for (const std::string& name : job.methods) {
+        cohort& c = job.sequential ? cohorts_.emplace_back(cohort{job, calibration_, {}}) : parallel_cohort(job);
+        c.contestants.emplace_back(job, name, reference_);
+      }
+    }
+    bar_.emplace(total_work());
   }
 
-  run_figures run() {
+  std::vector<run_figures> run() {
     for (std::size_t layer = 0; layer < model_.layers(); ++layer) adapt_block(layer);
-    run_figures figures = judge();
+    std::vector<run_figures> figures = judge();
     save_adapters();
-    bar_.finish();
+    bar_->finish();
     return figures;
   }
 
  private:
+  engine::token_windows windows(const std::filesystem::path& text, std::size_t tokens) const {
+    return read_windows(model_, text, jobs_[0].context, tokens);
+  }
+  static double tokens(const stream& s) { return static_cast<double>(s.windows.tokens.size()); }
+  bool any_parallel() const {
+    return std::ranges::any_of(cohorts_, [](const cohort& c) { return !c.sequential(); });
+  }
+  std::size_t number(const options& job) const { return static_cast<std::size_t>(&job - jobs_.data()); }
+  const budget_table& budget(const options& job) const { return budgets_[number(job)]; }
+
+  /// Where the methods of a job repair: beside those of an earlier one that quantizes alike.
+  cohort& parallel_cohort(const options& job) {
+    const auto found = std::ranges::find_if(
+        cohorts_, [&](const cohort& c) { return !c.sequential() && quantize_alike(c.quantization, job); });
+    return found != cohorts_.end() ? *found : cohorts_.emplace_back(cohort{job, std::nullopt, {}});
+  }
+
   double total_work() const {
-    const double calibration = static_cast<double>(calibration_.windows.tokens.size());
-    const double evaluation = static_cast<double>(reference_.windows.tokens.size());
-    const double methods = static_cast<double>(options_.methods.size());
-    const double block = (calibration + evaluation) * (work_.block_token + work_.moments_token) +
-                         methods * evaluation * work_.block_token + work_.quantize_block + methods * work_.fit_block;
-    return static_cast<double>(model_.layers()) * block + (methods + 1) * evaluation / 2 * work_.logits_token;
+    const double calibrating = tokens(calibration_), judging = tokens(reference_);
+    double block = judging * work_.block_token, methods = 0;
+    if (any_parallel()) block += (calibrating + judging) * work_.moments_token + calibrating * work_.block_token;
+    for (const cohort& c : cohorts_) {
+      const double contestants = static_cast<double>(c.contestants.size());
+      block += work_.quantize_block + contestants * (work_.fit_block + judging * work_.block_token);
+      if (c.sequential())
+        block += calibrating * (work_.inputs_token + work_.block_token) + (calibrating + judging) * work_.moments_token;
+      methods += contestants;
+    }
+    return static_cast<double>(model_.layers()) * block + (methods + 1) * judging / 2 * work_.logits_token;
   }
 
   void say(std::size_t layer, const std::string& what) {
-    bar_.step("block " + std::to_string(layer + 1) + " of " + std::to_string(model_.layers()) + ": " + what);
+    bar_->step("block " + std::to_string(layer + 1) + " of " + std::to_string(model_.layers()) + ": " + what);
   }
 
-  /// `hidden` <- the block's output; the second moments of what its linear layers read.
-  block_moments watch_block(std::size_t layer, const engine::block_weights& block, stream& s) {
-    block_moments moments;
-    const auto accumulate = moments.watch();
-    engine::forward_block(model_.config(), layer, block, s.hidden.view(), options_.context,
-                          [&](linear_role role, rows_view<const float> x) {
-                            accumulate(role, x);
-                            bar_.advance(0);  // a place to stop
-                          });
-    bar_.advance(static_cast<double>(s.windows.tokens.size()) * (work_.block_token + work_.moments_token));
-    return moments;
+  /// `s` moves on to the block's output.
+  void pass(std::size_t layer, const engine::block_weights& block, stream& s, const engine::observer& watch = {}) {
+    engine::forward_block(model_.config(), layer, block, s.hidden.view(), s.windows.context, watch);
+    bar_->advance(tokens(s) * work_.block_token);
+  }
+  /// The same, and what its linear layers read.
+  block_inputs watch_block(std::size_t layer, const engine::block_weights& block, stream& s) {
+    block_inputs inputs;
+    pass(layer, block, s, stoppable(inputs));
+    bar_->advance(tokens(s) * work_.moments_token);
+    return inputs;
+  }
+  engine::observer stoppable(block_inputs& inputs) {
+    return [this, accumulate = inputs.watch()](linear_role role, rows_view<const float> x) {
+      accumulate(role, x);
+      bar_->advance(0);  // a place to stop
+    };
   }
 
   void adapt_block(std::size_t layer) {
     say(layer, "reading");
     const engine::block_weights dense = model_.load_block(layer);
-    say(layer, "calibrating");
-    block_moments fitted = watch_block(layer, dense, calibration_);
-    say(layer, "reference");
-    const block_moments judged = watch_block(layer, dense, reference_);
-
-    std::vector<engine::block_weights> repaired(contestants_.size(), dense);
-    for (const linear_role input : engine::all_roles) {
-      if (engine::input_of(input) != input) continue;
-      const qwha::second_moment& moment = fitted.of(input);
-      std::optional<qwha::gptq_factor> factor;
-      std::optional<qwha::spectral_moment<>> spectral;
-      for (const linear_role role : engine::all_roles)
-        if (engine::input_of(role) == input)
-          adapt_layer(layer, role, dense.at(role), moment, judged.of(input), factor, spectral, repaired);
+    block_inputs fitted, judged;  // of the model as it is
+    if (any_parallel()) {
+      say(layer, "calibrating");
+      fitted = watch_block(layer, dense, calibration_);
+      say(layer, "reference");
+      judged = watch_block(layer, dense, reference_);
+    } else {
+      say(layer, "reference");
+      pass(layer, dense, reference_);
     }
+    for (cohort& c : cohorts_)
+      c.sequential() ? adapt_alone(layer, dense, c) : adapt_all(layer, dense, c, fitted, judged);
+  }
 
-    for (std::size_t i = 0; i < contestants_.size(); ++i) {
-      say(layer, contestants_[i].figures.name + " evaluating");
-      stream& text = contestants_[i].text;
-      engine::forward_block(model_.config(), layer, repaired[i], text.hidden.view(), options_.context);
-      bar_.advance(static_cast<double>(text.windows.tokens.size()) * work_.block_token);
+  /// Parallel: every layer is fitted to and judged on what it reads in the model as it is.
+  void adapt_all(std::size_t layer, const engine::block_weights& dense, cohort& c, block_inputs& fitted,
+                 const block_inputs& judged) {
+    for (contestant& m : c.contestants) m.block = dense;
+    for (const linear_role role : engine::all_roles) adapt_layer(layer, role, dense.at(role), fitted.of(role), c);
+    measure_errors(layer, dense, judged, c);
+    for (contestant& m : c.contestants) {
+      say(layer, m.figures.name + " evaluating");
+      pass(layer, m.block, m.text);
     }
   }
 
-  /// Quantizes one layer, repairs it by every method, and puts the results into the methods' blocks. `factor` and
-  /// `spectral` are made at the first layer that reads an input and shared by the others.
-  void adapt_layer(std::size_t layer, linear_role role, const engine::linear& dense, const qwha::second_moment& moment,
-                   const qwha::second_moment& judged, std::optional<qwha::gptq_factor>& factor,
-                   std::optional<qwha::spectral_moment<>>& spectral, std::vector<engine::block_weights>& repaired) {
-    const std::string name = engine::layer_name(layer, role);
+  /// Sequential: on what it reads behind the layers that are quantized and repaired already, of this block as well.
+  void adapt_alone(std::size_t layer, const engine::block_weights& dense, cohort& c) {
+    contestant& m = c.contestants.front();
+    m.block = dense;
+    block_inputs fitted;
+    for (const linear_role role : engine::all_roles) {
+      if (engine::input_of(role) == role) {
+        say(layer, m.figures.name + " calibrating " + std::string(engine::role_name(role)));
+        engine::watch_input(model_.config(), layer, m.block, c.calibration->hidden.view(),
+                            c.calibration->windows.context, role, stoppable(fitted));
+      }
+      adapt_layer(layer, role, dense.at(role), fitted.of(role), c);
+    }
+    bar_->advance(tokens(*c.calibration) * (work_.inputs_token + work_.moments_token));
+    say(layer, m.figures.name + " passing on");
+    pass(layer, m.block, *c.calibration);
+    say(layer, m.figures.name + " evaluating");
+    measure_errors(layer, dense, watch_block(layer, m.block, m.text), c);
+  }
+
+  /// Quantizes one layer, repairs it by every method of the cohort, and puts the results into the methods' blocks.
+  void adapt_layer(std::size_t layer, linear_role role, const engine::linear& dense, layer_input& input, cohort& c) {
     const rows_view<const float> w = dense.weights().dense();
     const std::vector<float> bias(dense.bias().begin(), dense.bias().end());
     const double share = 1.0 / static_cast<double>(engine::all_roles.size());
 
     say(layer, "quantizing " + std::string(engine::role_name(role)));
     const stopwatch quantizing;
-    if (options_.solver != solver::rtn && !factor) factor.emplace(moment);
-    const auto base = quantize_layer(options_, w, {&moment, factor ? &*factor : nullptr});
+    auto& base = c.bases[static_cast<std::size_t>(role)];
+    base = quantize_layer(c.quantization, w,
+                          {&input.moment(), c.quantization.solver == solver::rtn ? nullptr : &input.factor()});
     engine::matrix wq(w.rows, w.cols);
     base->dequantize(wq.view());
     const double quantize_seconds = quantizing.seconds();
-    const double error_before = qwha::layer_error(w, wq.view(), judged);
-    bar_.advance(work_.quantize_block * share);
+    bar_->advance(work_.quantize_block * share);
 
     // What all methods share is timed once and charged to each, as if it ran alone.
     std::optional<qwha::spectral_problem<>> problem;
     double shared_seconds = 0;
-    for (std::size_t i = 0; i < contestants_.size(); ++i) {
-      contestant& c = contestants_[i];
-      c.figures.quantize_seconds += quantize_seconds;
-      layer_figures figures{name, error_before, error_before, 0};
-      const std::size_t budget = budget_[layer][static_cast<std::size_t>(role)];
-      if (const auto fit_options = options_of(c.figures.name, budget, options_.seed)) {
-        say(layer, c.figures.name + " fitting " + std::string(engine::role_name(role)));
+    for (contestant& m : c.contestants) {
+      m.figures.quantize_seconds += quantize_seconds;
+      layer_figures figures{engine::layer_name(layer, role), 0, 0, 0};
+      if (const auto how =
+              options_of(m.figures.name, budget(m.job)[layer][static_cast<std::size_t>(role)], m.job.seed)) {
+        say(layer, m.figures.name + " fitting " + std::string(engine::role_name(role)));
         if (!problem) {
           const stopwatch sharing;
-          if (!spectral) spectral.emplace(moment);
-          problem.emplace(w, wq.view(), *spectral);
+          problem.emplace(w, wq.view(), input.spectral());
           shared_seconds = sharing.seconds();
         }
         const stopwatch fitting;
-        qwha::fit_result<float> result = qwha::fit(*problem, *fit_options);
-        c.figures.fit_seconds += fitting.seconds() + shared_seconds;
+        qwha::fit_result<float> result = qwha::fit(*problem, *how);
+        m.figures.fit_seconds += fitting.seconds() + shared_seconds;
         figures.parameters = result.spectrum.size();
-        repaired[i].at(role) = base->repaired(result.spectrum, bias);
-        engine::matrix approximation(w.rows, w.cols);
-        repaired[i].at(role).weights().read(0, approximation.view());
-        figures.error_after = qwha::layer_error(w, approximation.view(), judged);
-        if (options_.output)
-          c.adapter.modules.push_back({adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols),
+        m.block.at(role) = base->repaired(result.spectrum, bias);
+        if (m.job.output)
+          m.adapter.modules.push_back({adapter_name(layer, role), std::move(result.spectrum), qwha::order_name(w.cols),
                                        qwha::io::base_fingerprint(wq.view())});
-        bar_.advance(work_.fit_block * share);
       } else {
-        repaired[i].at(role) = base->bare(bias);
+        m.block.at(role) = base->bare(bias);
       }
-      c.figures.parameters += figures.parameters;
-      c.figures.layers.push_back(std::move(figures));
+      bar_->advance(work_.fit_block * share);
+      m.figures.parameters += figures.parameters;
+      m.figures.layers.push_back(std::move(figures));
+    }
+  }
+
+  /// The errors of the block's layers, quantized and repaired, on the inputs `judged`.
+  void measure_errors(std::size_t layer, const engine::block_weights& dense, const block_inputs& judged, cohort& c) {
+    for (const linear_role role : engine::all_roles) {
+      const std::size_t place = layer * engine::all_roles.size() + static_cast<std::size_t>(role);
+      const rows_view<const float> w = dense.at(role).weights().dense();
+      const qwha::second_moment& moment = judged.of(role).moment();
+      engine::matrix approximation(w.rows, w.cols);
+      c.bases[static_cast<std::size_t>(role)]->dequantize(approximation.view());
+      const double error_before = qwha::layer_error(w, approximation.view(), moment);
+      for (contestant& m : c.contestants) {
+        layer_figures& figures = m.figures.layers[place];
+        figures.error_before = figures.error_after = error_before;
+        if (figures.parameters == 0) continue;
+        m.block.at(role).weights().read(0, approximation.view());
+        figures.error_after = qwha::layer_error(w, approximation.view(), moment);
+      }
     }
   }
 
   /// Adapter files name layers as the model's own files do.
   std::string adapter_name(std::size_t layer, linear_role role) const {
-    return std::filesystem::is_directory(options_.model) ? engine::module_name(layer, role)
+    return std::filesystem::is_directory(jobs_[0].model) ? engine::module_name(layer, role)
                                                          : engine::layer_name(layer, role);
   }
 
   double perplexity(const std::string& name, const stream& s) {
-    bar_.step("perplexity of " + name);
-    const double part = static_cast<double>(s.windows.tokens.size()) / 2 * work_.logits_token;
+    bar_->step("perplexity of " + name);
+    const double part = tokens(s) / 2 * work_.logits_token;
     std::size_t before = 0;
     const auto likelihood =
         engine::evaluate(model_, s.windows, s.hidden.view(), [&](std::size_t done, std::size_t total) {
-          bar_.advance(part * static_cast<double>(done - before) / static_cast<double>(total));
+          bar_->advance(part * static_cast<double>(done - before) / static_cast<double>(total));
           before = done;
         });
     return likelihood.perplexity();
   }
 
-  run_figures judge() {
-    run_figures run{.model = model_.name(),
-                    .bits = options_.bits,
-                    .quantizer = options_.quantizer,
-                    .group = options_.group,
-                    .rank = options_.rank,
-                    .calibration_tokens = calibration_.windows.tokens.size(),
-                    .evaluation_tokens = reference_.windows.tokens.size(),
-                    .reference_perplexity = perplexity("the model as it is", reference_),
-                    .methods = {}};
-    for (contestant& c : contestants_) {
-      c.figures.perplexity = perplexity(c.figures.name, c.text);
-      run.methods.push_back(c.figures);
-    }
-    return run;
+  std::vector<run_figures> judge() {
+    const double reference = perplexity("the model as it is", reference_);
+    std::vector<run_figures> runs;
+    for (const options& job : jobs_)
+      runs.push_back({.model = model_.name(),
+                      .bits = job.bits,
+                      .quantizer = job.quantizer,
+                      .group = job.group,
+                      .rank = job.rank,
+                      .sequential = job.sequential,
+                      .calibration_tokens = calibration_.windows.tokens.size(),
+                      .evaluation_tokens = reference_.windows.tokens.size(),
+                      .reference_perplexity = reference,
+                      .methods = {}});
+    for (cohort& c : cohorts_)
+      for (contestant& m : c.contestants) {
+        m.figures.perplexity = perplexity(m.figures.name, m.text);
+        runs[number(m.job)].methods.push_back(m.figures);
+      }
+    return runs;
   }
 
   void save_adapters() {
-    if (!options_.output) return;
-    for (contestant& c : contestants_) {
-      if (c.adapter.modules.empty()) continue;
-      c.adapter.metadata["base"] = model_.name();
-      c.adapter.metadata["method"] = c.figures.name;
-      c.adapter.metadata["quantizer"] = options_.quantizer + ", " + std::to_string(options_.bits) +
-                                        " bits in groups of " + std::to_string(options_.group);
-      qwha::io::save_adapter(*options_.output / (c.figures.name + ".safetensors"), c.adapter);
-    }
+    for (cohort& c : cohorts_)
+      for (contestant& m : c.contestants) {
+        if (m.adapter.modules.empty()) continue;
+        m.adapter.metadata["base"] = model_.name();
+        m.adapter.metadata["method"] = m.figures.name;
+        m.adapter.metadata["quantizer"] = m.job.quantizer + ", " + quantizer_shape(m.job.bits, m.job.group);
+        qwha::io::save_adapter(*m.job.output / (m.figures.name + ".safetensors"), m.adapter);
+      }
   }
 
-  const options& options_;
+  std::span<const options> jobs_;
   engine::model model_;
-  budget_table budget_;
   work_estimate work_;
-  stream calibration_;  ///< through the model as it is: what everything is fitted to
-  stream reference_;    ///< through the model as it is: what everything is judged on
-  std::vector<contestant> contestants_;
-  progress bar_;
+  stream reference_;                   ///< through the model as it is: what everything is judged on
+  stream calibration_;                 ///< through the model as it is: what parallel calibration fits to
+  std::vector<budget_table> budgets_;  ///< by job
+  std::vector<cohort> cohorts_;
+  std::optional<progress> bar_;
 };
 
 }  // namespace
 
-run_figures run(const options& options) {
+std::vector<run_figures> run_together(std::span<const options> jobs) {
 #if defined(_OPENMP)
-  if (options.threads > 0) omp_set_num_threads(options.threads);
+  if (jobs[0].threads > 0) omp_set_num_threads(jobs[0].threads);
 #endif
-  if (!options.evaluation)
+  if (!jobs[0].evaluation)
     std::cerr << "adapt: no evaluation text: methods are judged on the text that they are fitted to\n";
-  return job(options).run();
+  return session(jobs).run();
 }
+
+run_figures run(const options& options) { return run_together({&options, 1}).front(); }
 
 }  // namespace adapt

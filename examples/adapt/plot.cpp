@@ -31,8 +31,7 @@ std::pair<std::string, double> place(const std::string& layer) {
 
 std::string draw_layer_errors(const run_figures& run) {
   drawing::chart c{.title = "Layer-output error that is left after repair",
-                   .subtitle = run.model + " · " + run.quantizer + ", " + std::to_string(run.bits) +
-                               " bits in groups of " + std::to_string(run.group) +
+                   .subtitle = run.model + " · " + run.quantizer + ", " + quantizer_shape(run.bits, run.group) +
                                " · error relative to the quantized layer, on text that was not fitted"};
   std::vector<const method_figures*> methods;  // the bare quantized model is the line at 1
   for (const auto& m : run.methods)

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "quantize.hpp"
 
-#include <qwha/quant/mxfp4.hpp>
-#include <qwha/quant/nf4.hpp>
-#include <qwha/quant/nvfp4.hpp>
-
-#include "quantize_as.hpp"
-
 namespace adapt {
 
 extern template std::unique_ptr<quantized_layer> quantize_affine<2>(const options&, qwha::rows_view<const float>,
@@ -19,9 +13,16 @@ extern template std::unique_ptr<quantized_layer> quantize_affine<4>(const option
 std::unique_ptr<quantized_layer> quantize_layer(const options& options, qwha::rows_view<const float> w,
                                                 const layer_inputs& inputs) {
   switch (options.format) {
-    case format::nf4: return quantize_as<qwha::nf4<64>>(options, w, inputs);
-    case format::mxfp4: return quantize_as<qwha::mxfp4>(options, w, inputs);
-    case format::nvfp4: return quantize_as<qwha::nvfp4>(options, w, inputs);
+    case format::nf4:
+    case format::nf4_dq:
+    case format::fp4:
+    case format::fp4_dq: return round_to_codebook(options.format, w);
+    case format::mxfp4:
+    case format::nvfp4: return round_to_float4(options.format, w);
+    case format::int8:
+    case format::q4_0:
+    case format::q8_0:
+    case format::q4_k: return round_to_integers(options.format, w);
     case format::affine: break;
   }
   switch (options.bits) {

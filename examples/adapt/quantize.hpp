@@ -39,7 +39,12 @@ struct layer_inputs {
 std::unique_ptr<quantized_layer> quantize_layer(const options& options, qwha::rows_view<const float> w,
                                                 const layer_inputs& inputs);
 
-/// The same where the bits are known and the group is not.
+/// Round to nearest where the format fixes everything. @pre  `f` belongs to the family
+std::unique_ptr<quantized_layer> round_to_codebook(format f, qwha::rows_view<const float> w);  ///< nf4, fp4
+std::unique_ptr<quantized_layer> round_to_float4(format f, qwha::rows_view<const float> w);    ///< mxfp4, nvfp4
+std::unique_ptr<quantized_layer> round_to_integers(format f, qwha::rows_view<const float> w);  ///< int8, GGUF
+
+/// Integers in groups, where the bits are known and the group is not.
 template <int Bits>
 std::unique_ptr<quantized_layer> quantize_affine(const options& options, qwha::rows_view<const float> w,
                                                  const layer_inputs& inputs);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "quantize_as.hpp"
+#include "quantize_affine.hpp"
 
 namespace adapt {
 

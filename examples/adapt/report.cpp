@@ -19,6 +19,10 @@ double method_figures::relative_error() const {
   return sum / static_cast<double>(layers.size());
 }
 
+std::string quantizer_shape(int bits, std::size_t group) {
+  return std::to_string(bits) + (group == 0 ? " bits, a scale a row" : " bits in groups of " + std::to_string(group));
+}
+
 void print_table(std::ostream& out, const run_figures& run) {
   const auto row = [&](const std::string& name, const std::string& parameters, const std::string& error,
                        const std::string& perplexity, const std::string& seconds) {
@@ -30,8 +34,9 @@ void print_table(std::ostream& out, const run_figures& run) {
     text << std::fixed << std::setprecision(digits) << value;
     return text.str();
   };
-  out << run.model << ", " << run.quantizer << ", " << run.bits << " bits in groups of " << run.group << ", fitted to "
-      << run.calibration_tokens << " tokens, judged on " << run.evaluation_tokens << "\n\n";
+  out << run.model << ", " << run.quantizer << ", " << quantizer_shape(run.bits, run.group) << ", fitted to "
+      << run.calibration_tokens << " tokens" << (run.sequential ? " sequentially" : "") << ", judged on "
+      << run.evaluation_tokens << "\n\n";
   row("method", "parameters", "layer error", "perplexity", "seconds");
   row("full precision", "", "", number(run.reference_perplexity, 2), "");
   for (const auto& m : run.methods)
@@ -59,6 +64,7 @@ void write_report(const std::filesystem::path& file, const run_figures& run) {
   root["quantizer"] = run.quantizer;
   root["group"] = run.group;
   root["rank"] = run.rank ? ordered_json(*run.rank) : ordered_json(nullptr);
+  root["calibration"] = run.sequential ? "sequential" : "parallel";
   root["tokens"] = {{"calibration", run.calibration_tokens}, {"evaluation", run.evaluation_tokens}};
   root["reference"] = {{"perplexity", run.reference_perplexity}};
   auto& methods = root["methods"] = ordered_json::object();

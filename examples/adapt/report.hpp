@@ -39,11 +39,15 @@ struct run_figures {
   std::string quantizer;
   std::size_t group = 0;
   std::optional<std::size_t> rank;
+  bool sequential = false;
   std::size_t calibration_tokens = 0;
   std::size_t evaluation_tokens = 0;
   double reference_perplexity = 0;
   std::vector<method_figures> methods;
 };
+
+/// "2 bits in groups of 64", or "8 bits, a scale a row" for group 0.
+std::string quantizer_shape(int bits, std::size_t group);
 
 /// A method a row: parameters, average relative layer-output error, perplexity, seconds.
 void print_table(std::ostream& out, const run_figures& run);

@@ -97,6 +97,39 @@ TEST_CASE("options are read as the contract writes them") {
   CHECK(nf4.group == 64);
 }
 
+TEST_CASE("formats bring their bits and groups; solvers take them") {
+  const scratch s;
+  const auto check = [&](const char* name, adapt::format format, int bits, std::size_t group) {
+    INFO(name);
+    const auto o = parse(s, {"--quantizer", name});
+    CHECK(o.quantizer == name);
+    CHECK(o.solver == adapt::solver::rtn);
+    CHECK(o.format == format);
+    CHECK(o.bits == bits);
+    CHECK(o.group == group);
+    CHECK(usage_status(s, {"--quantizer", name, "--group", "128"}) == 2);
+  };
+  check("nf4", adapt::format::nf4, 4, 64);
+  check("nf4-dq", adapt::format::nf4_dq, 4, 64);
+  check("fp4", adapt::format::fp4, 4, 64);
+  check("fp4-dq", adapt::format::fp4_dq, 4, 64);
+  check("mxfp4", adapt::format::mxfp4, 4, 32);
+  check("nvfp4", adapt::format::nvfp4, 4, 16);
+  check("int8", adapt::format::int8, 8, 0);
+  check("q4_0", adapt::format::q4_0, 4, 32);
+  check("q8_0", adapt::format::q8_0, 8, 32);
+  check("q4_k", adapt::format::q4_k, 4, 32);
+
+  CHECK_FALSE(parse(s, {}).sequential);
+  CHECK(parse(s, {"--sequential"}).sequential);
+  CHECK(parse(s, {}).descent == 0);
+  CHECK(parse(s, {"--descent", "2"}).descent == 2);
+  CHECK(usage_status(s, {"--descent", "1", "--quantizer", "nf4"}) == 2);
+  CHECK(parse(s, {"--quantizer", "gptq-magr", "--magr-alpha", "1e-4"}).magr_alpha == 1e-4);
+  CHECK(usage_status(s, {"--magr-alpha", "1e-4"}) == 2);
+  CHECK_THROWS_WITH(parse(s, {"--quantizer", "gptq-magr", "--magr-alpha", "-1"}), contains("--magr-alpha"));
+}
+
 TEST_CASE("words that the program does not know are usage errors") {
   const scratch s;
   CHECK(usage_status(s, {"--bits", "5"}) == 2);

@@ -1,88 +1,26 @@
 // SPDX-License-Identifier: MIT
 /// The program as its users run it: on a tiny random Llama in Hugging Face's layout, by the shell.
-#include <unistd.h>
-
-#include <cstdio>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "../engine/tiny_model.hpp"
 #include "catch.hpp"
 #include "qwha/io/adapter_file.hpp"
 #include "shell.hpp"
+#include "workplace.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+using adapt_test::slurp;
+using adapt_test::write_tokenizer;
 using qwha::test::shell;
 using qwha::test::shell_result;
 
-std::string slurp(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// Byte-level BPE without merges: a byte is a token. Bytes that are no visible Latin-1 characters are written as U+0100,
-/// U+0101, … in their order.
-void write_tokenizer(const fs::path& folder) {
-  nlohmann::json vocabulary = nlohmann::json::object();
-  unsigned invisible = 0x100;
-  for (unsigned byte = 0; byte < 256; ++byte) {
-    const bool visible = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
-    const unsigned code = visible ? byte : invisible++;
-    std::string piece;
-    if (code >= 0x80) piece += static_cast<char>(0xc0 | (code >> 6));
-    piece += static_cast<char>(code < 0x80 ? code : 0x80 | (code & 0x3f));
-    vocabulary[piece] = byte;
-  }
-  const nlohmann::json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
-  const nlohmann::json root{{"added_tokens", nlohmann::json::array()},
-                            {"pre_tokenizer", bytes},
-                            {"decoder", bytes},
-                            {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
-  std::ofstream(folder / "tokenizer.json") << root.dump();
-}
-
-/// A tiny Llama with a token for each byte.
-engine_test::tiny_model byte_model() {
-  engine_test::tiny_model m = engine_test::make_tiny("llama", 7);
-  m.vocabulary = 256;
-  std::uint64_t stream = 0;
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
-    const qwha::counter_random random(7, ++stream);
-    auto& w = m.weights.at(name);
-    w.shape = {m.vocabulary, m.hidden};
-    w.values.resize(m.vocabulary * m.hidden);
-    for (std::size_t i = 0; i < w.values.size(); ++i) w.values[i] = static_cast<float>(random.uniform(i) - 0.5);
-  }
-  return m;
-}
-
-std::string letters(std::size_t count, std::uint64_t seed) {
-  const qwha::counter_random random(seed);
-  std::string text;
-  for (std::size_t i = 0; i < count; ++i) text += i % 7 == 6 ? ' ' : static_cast<char>('a' + random.below(26, i));
-  return text;
-}
-
-struct workplace {
-  fs::path folder = fs::temp_directory_path() / ("qwha_adapt_program_test_" + std::to_string(::getpid()));
-  engine_test::tiny_model model = byte_model();
-
-  workplace() {
-    engine_test::write_hugging_face(model, folder / "model");
-    write_tokenizer(folder / "model");
-    std::ofstream(folder / "calibration.txt") << letters(4000, 1);
-    std::ofstream(folder / "evaluation.txt") << letters(2000, 2);
-  }
-  ~workplace() { fs::remove_all(folder); }
-  workplace(const workplace&) = delete;
-  workplace& operator=(const workplace&) = delete;
-
-  std::string path(const std::string& name) const { return (folder / name).string(); }
+struct workplace : adapt_test::workplace {
   /// `words` may repeat an option: the last one counts for the model and the texts, which are given first.
   std::string command(const std::string& words, const std::string& model_name = "model",
                       const std::string& calibration = "calibration.txt") const {
@@ -166,19 +104,49 @@ TEST_CASE("threads change nothing but the time") {
 
 TEST_CASE("every quantizer and a budget for the whole model run") {
   const workplace w;
-  for (const std::string q : {"rtn", "gptq-magr", "mxfp4", "nvfp4"}) {
-    const std::string group = q == "mxfp4" || q == "nvfp4" ? "" : " --bits 3";
+  const auto run = [&](const std::string& name, const std::string& words, bool own_group) {
     std::string command =
-        w.command("--parameters 2000 --methods qwha --quantizer " + q + group + " --report " + w.path(q + ".json"));
-    if (group.empty()) command.erase(command.find("--group 32 "), 11);
+        w.command("--parameters 2000 --methods qwha --quantizer " + words + " --report " + w.path("r.json"));
+    if (own_group) command.erase(command.find("--group 32 "), 11);
     const shell_result r = shell(command);
-    INFO(q << ": " << r.output);
+    INFO(words << ": " << r.output);
     REQUIRE(r.status == 0);
-    const auto report = nlohmann::json::parse(slurp(w.path(q + ".json")));
-    CHECK(report.at("quantizer") == q);
-    CHECK(report.at("methods").at("qwha").at("parameters") == 2000);
-    CHECK(report.at("methods").at("qwha").at("relative_error").get<double>() < 1);
+    const auto report = nlohmann::json::parse(slurp(w.path("r.json")));
+    CHECK(report.at("quantizer") == name);
+    const auto& qwha = report.at("methods").at("qwha");
+    CHECK(qwha.at("parameters") == 2000);
+    CHECK(qwha.at("relative_error").get<double>() < 1);
+    return qwha.at("layers").at("blk.1.ffn_up").at("error_before").get<double>();
+  };
+  const double rtn = run("rtn", "rtn --bits 3", false), magr = run("gptq-magr", "gptq-magr --bits 3", false);
+  CHECK(run("gptq", "gptq --bits 3 --descent 1", false) < rtn);
+  CHECK(run("gptq-magr", "gptq-magr --bits 3 --magr-alpha 1e-4", false) != magr);
+  const double eight = std::max(run("int8", "int8", true), run("q8_0", "q8_0", true));
+  for (const std::string name : {"nf4", "nf4-dq", "fp4", "fp4-dq", "mxfp4", "nvfp4", "q4_0", "q4_k"}) {
+    const double four = run(name, name, true);
+    INFO(name << ": " << four << ", 3 bits " << rtn << ", 8 bits " << eight);
+    CHECK(four < rtn);
+    CHECK(four > 4 * eight);
   }
+}
+
+TEST_CASE("sequential calibration is said and changes the layers behind the first") {
+  const workplace w;
+  const auto layers = [&](const std::string& words, const char* mode) {
+    const shell_result r =
+        shell(w.command("--rank 2 --bits 2 --methods none " + words + " --report " + w.path("r.json")));
+    INFO(r.output);
+    REQUIRE(r.status == 0);
+    const auto report = nlohmann::json::parse(slurp(w.path("r.json")));
+    CHECK(report.at("calibration") == mode);
+    CHECK((r.output.find("sequentially") != std::string::npos) == (report.at("calibration") == "sequential"));
+    return report.at("methods").at("none").at("layers");
+  };
+  const auto parallel = layers("", "parallel"), sequential = layers("--sequential", "sequential");
+  for (const char* first : {"blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v"})
+    CHECK(parallel.at(first) == sequential.at(first));
+  CHECK(parallel.at("blk.0.attn_output") != sequential.at("blk.0.attn_output"));
+  CHECK(parallel.at("blk.3.ffn_down") != sequential.at("blk.3.ffn_down"));
 }
 
 TEST_CASE("bad input gets one line that names it, status 1, and leaves no file") {

@@ -54,7 +54,19 @@ TEST_CASE("the table has a row for every method and says what the figures mean")
   const std::string table = out.str();
   for (const char* word : {"full precision", "none", "qwha", "300", "0.750", "1000.00", "100.00", "4.0"})
     CHECK(table.find(word) != std::string::npos);
+  CHECK(table.find("gptq, 2 bits in groups of 64, fitted to 1024 tokens, judged on 512") != std::string::npos);
   CHECK(table.find("brings back 50 %") != std::string::npos);  // log(1000/100) / log(1000/10)
+}
+
+TEST_CASE("the table says how a run was calibrated and what a scale covers") {
+  adapt::run_figures run = two_methods();
+  run.sequential = true;
+  run.quantizer = "int8";
+  run.bits = 8;
+  run.group = 0;
+  std::ostringstream out;
+  adapt::print_table(out, run);
+  CHECK(out.str().find("int8, 8 bits, a scale a row, fitted to 1024 tokens sequentially") != std::string::npos);
 }
 
 TEST_CASE("the report has every field of the contract") {
@@ -66,6 +78,7 @@ TEST_CASE("the report has every field of the contract") {
   CHECK(json.at("bits") == 2);
   CHECK(json.at("quantizer") == "gptq");
   CHECK(json.at("group") == 64);
+  CHECK(json.at("calibration") == "parallel");
   CHECK(json.at("rank") == 16);
   CHECK(json.at("tokens").at("calibration") == 1024);
   CHECK(json.at("tokens").at("evaluation") == 512);
