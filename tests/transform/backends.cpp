@@ -53,7 +53,8 @@ void require_scalar_bits_of_batches() {
   const qwha::executor backwards{nullptr, [](void*, std::size_t chunks, qwha::executor::body_function body, void* c) {
                                    for (std::size_t i = chunks; i-- > 0;) body(c, i);
                                  }};
-  for (const std::size_t n : {16u, 64u, 256u, 512u, 1024u, 4096u, 8192u, 16384u, 65536u}) {
+  for (const std::size_t n : {16u, 64u, 160u, 192u, 256u, 320u, 448u, 512u, 640u, 1024u, 1360u, 2752u, 4096u, 7168u,
+                              8192u, 14336u, 16384u, 65536u}) {
     const std::size_t rows = n > 8192 ? 3 : 98304 / n + 3, stride = n + 5;
     const auto x = samples::row<T>(rows * stride + 1, n);
     auto serial = x, chunks = x, numbers = x;

@@ -236,7 +236,7 @@ class wht {
     } else {
       if (!split) return in_scratch<A>(rows, load, store, o, where);
       const bool done = detail::with_scratch<A, stack_bytes / sizeof(A)>(order(), [&](A* work) noexcept {
-        split_rows<A>(rows, load, store, [work](std::size_t) { return work; }, where);
+        split_rows<A>(rows, load, store, detail::work_rows<A>{work, 0}, where);
         return true;
       });
       return done ? status::ok : status::out_of_memory;
@@ -261,7 +261,7 @@ class wht {
                     const executor& where) const noexcept {
     return for_rows(rows, where, [&](std::size_t begin, std::size_t end) noexcept {
       return detail::with_scratch<T, stack_bytes / sizeof(T)>(order(), [&](T* work) noexcept {
-        return transform_rows<T>(begin, end, o, load, store, [work](std::size_t) { return work; });
+        return transform_rows<T>(begin, end, o, load, store, detail::work_rows<T>{work, 0});
       });
     });
   }

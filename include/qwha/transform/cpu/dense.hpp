@@ -134,6 +134,71 @@ bool dense_columns(const dense_factor_stage& stage, bool twin, orientation o, st
   return table_dense<T, W>(table, columns, x.in, x.in_pitch, x.out, x.out_pitch);
 }
 
+/// Row j of H_M ⊗ S_K, K lanes, as a register; for H2 ⊗ H_M ⊗ S_K with 2 K lanes the rows j of both halves, sum and
+/// difference.
+template <std::size_t M, std::size_t K, class V, class Load>
+struct lanes_input {
+  const Load& load;
+  QWHA_KERNEL_INLINE V operator()(std::size_t j) const noexcept {
+    constexpr std::integral_constant<std::size_t, K> width{};
+    if constexpr (K == V::size) {
+      return load(width, j * K);
+    } else {
+      V both = join(load(width, j * K), load(width, (M + j) * K));
+      lane_stage<K>(&both, std::make_index_sequence<1>{});
+      return both;
+    }
+  }
+};
+/// The way back, through S_K.
+template <std::size_t M, std::size_t K, class V, class Store>
+struct lanes_output {
+  const Store& store;
+  template <std::size_t R>
+  QWHA_KERNEL_INLINE void operator()(std::size_t first, V (&y)[R]) const noexcept {
+    lane_stages<R, 1, K>(y);
+    if constexpr (K == V::size)
+      store_registers(y, store, first * K, K, std::make_index_sequence<R>{});
+    else
+      store_halves(y, std::make_index_sequence<R>{});
+  }
+  template <std::size_t... I>
+  QWHA_KERNEL_INLINE void store_halves(const V* y, std::index_sequence<I...>) const noexcept {
+    (store(I * K, lanes_at<0, K>(y[I])), ...);
+    (store((M + I) * K, lanes_at<K, K>(y[I])), ...);
+  }
+};
+
+/// The row of H_M ⊗ S_W, or of H2 ⊗ H_M ⊗ S_K with K = W or with the halves of H2 side by side in registers: each
+/// number is loaded and stored once.
+template <std::size_t M, bool Twin, bool Transposed, std::size_t K, class T, std::size_t W, class Load, class Store>
+QWHA_NO_SANITIZE QWHA_NOINLINE QWHA_LINE_ALIGNED void static_row(const Load& load, const Store& store) noexcept {
+  using V = vec<T, W>;
+  using signs = static_signs<M, Transposed>;
+  const opaque_units<V> unit{V::splat(opaque(T(1))), V::splat(opaque(T(-1)))};
+  dense_column<signs, Twin && K == W>(lanes_input<M, K, V, Load>{load}, lanes_output<M, K, V, Store>{store}, unit,
+                                      std::make_index_sequence<signs::order>{});
+}
+
+/// Such a row where there is a kernel for it; else false.
+template <std::size_t N, class T, std::size_t W, class Load, class Store>
+bool static_row(const dense_factor_stage& stage, orientation o, const Load& load, const Store& store) noexcept {
+  bool done = false;
+  const auto known = [&]<std::size_t M, bool Twin, std::size_t K>() {
+    if constexpr (W > 2 && (N == 0 || (has_factor<N>(M) && find_order(N).fast_order() == K))) {
+      if (stage.order != M || stage.twin != Twin || stage.columns != K) return;
+      done = true;
+      o == orientation::transpose ? static_row<M, Twin, true, K, T, W>(load, store)
+                                  : static_row<M, Twin, false, K, T, W>(load, store);
+    }
+  };
+  known.template operator()<12, false, W>();
+  known.template operator()<20, true, W>();
+  known.template operator()<20, true, W / 2>();
+  known.template operator()<28, false, W>();
+  return done;
+}
+
 /// Calls `move(width, i)` over [0, n) in steps of W, then of ever smaller powers of two.
 template <std::size_t W, class Move>
 QWHA_KERNEL_INLINE void for_columns(std::size_t i, std::size_t n, const Move& move) noexcept {
@@ -169,10 +234,11 @@ QWHA_NO_SANITIZE bool narrow_dense(const dense_factor_stage& stage, orientation 
 
 /// The factor on all n numbers, from `load` to rows `pitch` apart (`stage.columns`, or another where there is one
 /// block only). False where scratch could not be allocated.
-/// @tparam N  the order of the row, or 0 when it is known at run time only
+/// @param next  a row to ask for meanwhile, or nullptr
+/// @tparam N    the order of the row, or 0 when it is known at run time only
 template <std::size_t N, class T, std::size_t W, class Load>
 bool dense_stage(const dense_factor_stage& stage, orientation o, std::size_t n, const Load& load, T* work,
-                 std::size_t pitch) noexcept {
+                 std::size_t pitch, const Load* next = nullptr) noexcept {
   constexpr std::size_t panel_columns = 4 * W, stack_rows = 1024;
   const std::size_t columns = stage.columns, rows = stage.rows(), wide = columns / W * W;
   const T* const memory = memory_behind<T>(load);
@@ -184,9 +250,13 @@ bool dense_stage(const dense_factor_stage& stage, orientation o, std::size_t n, 
   const auto all_blocks = [&](T* panel) noexcept {
     bool done = true;
     for (std::size_t at = 0; at < n; at += stage.block()) {
-      const std::size_t step = memory != nullptr ? wide : panel_columns;
+      const std::size_t step = memory == nullptr ? panel_columns : next != nullptr ? W : wide;
       for (std::size_t c = 0; c < wide; c += step) {
         const std::size_t count = std::min(step, wide - c);
+        if constexpr (requires { next->prefetch(c); })
+          if (next != nullptr)
+            for (std::size_t i = 0; i < rows; ++i)
+              for (std::size_t k = 0; k < count; k += Load::line) next->prefetch(at + c + i * columns + k);
         if (memory == nullptr) move_columns(at + c, count, {panel});
         const dense_rows<T> x = memory != nullptr ? dense_rows<T>{memory + at + c, columns, work + at + c, pitch}
                                                   : dense_rows<T>{panel, count, work + at + c, pitch};

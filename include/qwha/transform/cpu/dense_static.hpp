@@ -19,6 +19,7 @@
 #include <qwha/base/config.hpp>
 #include <qwha/base/simd.hpp>
 #include <qwha/transform/cpu/dense_sums.hpp>
+#include <qwha/transform/cpu/sylvester.hpp>
 #include <qwha/transform/cpu/tuning.hpp>
 #include <qwha/transform/hadamard_matrix.hpp>
 #include <qwha/transform/order.hpp>
@@ -89,19 +90,38 @@ QWHA_KERNEL_INLINE void accumulate(V* y, const Input& x, const opaque_units<V>& 
   }
 }
 
-/// A factor on one register of columns. Every input is read before the first output is written.
-template <class Signs, bool Twin, class V, class T, std::size_t... I>
-QWHA_KERNEL_INLINE void dense_column(const T* in, std::size_t in_pitch, T* out, std::size_t out_pitch,
-                                     const opaque_units<V>& unit, std::index_sequence<I...>) noexcept {
+/// A register of columns of rows in memory, `pitch` apart: what dense_column reads and writes.
+template <class V>
+struct column_input {
+  const typename V::value_type* data;
+  std::size_t pitch;
+  QWHA_KERNEL_INLINE V operator()(std::size_t j) const noexcept { return V::load(data + j * pitch); }
+};
+template <class V>
+struct column_output {
+  typename V::value_type* data;
+  std::size_t pitch;
+  template <std::size_t K>
+  QWHA_KERNEL_INLINE void operator()(std::size_t first, V (&y)[K]) const noexcept {
+    store_registers(y, memory_row<typename V::value_type>{data}, first * pitch, pitch, std::make_index_sequence<K>{});
+  }
+};
+
+/// A factor on one register of columns: input j is `x(j)`, `out(i, y)` takes the outputs from i on, as many as Signs has.
+/// Every input is read before the first output is written.
+template <class Signs, bool Twin, class V, class Input, class Output, std::size_t... I>
+QWHA_KERNEL_INLINE void dense_column(const Input& x, const Output& out, const opaque_units<V>& unit,
+                                     std::index_sequence<I...>) noexcept {
+  using T = typename V::value_type;
   constexpr std::size_t K = Signs::order, W = V::size;
   V y[K];
   if constexpr (!Twin && !Signs::quarter) {
-    accumulate<Signs>(y, [=](std::size_t j) { return V::load(in + j * in_pitch); }, unit);
-    (y[I].store(out + I * out_pitch), ...);
+    accumulate<Signs>(y, x, unit);
+    out(0, y);
   } else {
     alignas(64) T upper[K * W], lower[K * W], difference[K * W];
     const auto sum = [&](std::size_t j) {
-      const V x1 = V::load(in + j * in_pitch), x2 = V::load(in + (K + j) * in_pitch);
+      const V x1 = x(j), x2 = x(K + j);
       if constexpr (Signs::quarter) {
         x1.store(upper + j * W);
         x2.store(lower + j * W);
@@ -110,23 +130,29 @@ QWHA_KERNEL_INLINE void dense_column(const T* in, std::size_t in_pitch, T* out, 
       return x1 + x2;
     };
     const V minus_two = V::splat(T(-2));
-    const auto finish = [&](V v, const T* x) { return Signs::quarter ? fma(V::load(x), minus_two, v) : v; };
+    const auto subtract_twice = [&](const T* from) {
+      if constexpr (Signs::quarter) ((y[I] = fma(V::load(from + I * W), minus_two, y[I])), ...);
+    };
     accumulate<Signs>(y, sum, unit);
-    (finish(y[I], lower + I * W).store(out + I * out_pitch), ...);
-    accumulate<Signs>(y, [&](std::size_t j) { return V::load(difference + j * W); }, unit);
-    (finish(y[I], upper + I * W).store(out + (K + I) * out_pitch), ...);
+    subtract_twice(lower);
+    out(0, y);
+    accumulate<Signs>(y, column_input<V>{difference, W}, unit);
+    subtract_twice(upper);
+    out(K, y);
   }
 }
 
 /// H_M, or H2 ⊗ H_M, on `columns` columns (a multiple of W) of rows `in_pitch` apart, to rows `out_pitch` apart.
 template <std::size_t M, bool Twin, bool Transposed, class T, std::size_t W>
-QWHA_NO_SANITIZE QWHA_NOINLINE void static_dense(std::size_t columns, const T* in, std::size_t in_pitch, T* out,
-                                                 std::size_t out_pitch) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE QWHA_LINE_ALIGNED void static_dense(std::size_t columns, const T* in,
+                                                                   std::size_t in_pitch, T* out,
+                                                                   std::size_t out_pitch) noexcept {
   using V = vec<T, W>;
   using signs = static_signs<M, Transposed>;
   const opaque_units<V> unit{V::splat(opaque(T(1))), V::splat(opaque(T(-1)))};
   for (std::size_t c = 0; c < columns; c += W)
-    dense_column<signs, Twin>(in + c, in_pitch, out + c, out_pitch, unit, std::make_index_sequence<signs::order>{});
+    dense_column<signs, Twin>(column_input<V>{in + c, in_pitch}, column_output<V>{out + c, out_pitch}, unit,
+                              std::make_index_sequence<signs::order>{});
 }
 
 }  // namespace qwha::inline QWHA_ISA::detail

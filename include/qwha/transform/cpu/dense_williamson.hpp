@@ -113,8 +113,9 @@ QWHA_KERNEL_INLINE void williamson_tile(const typename V::value_type* others, co
 
 /// W(t), or its transpose, on `columns` columns (a multiple of W) of rows `in_pitch` apart, to rows `out_pitch` apart.
 template <std::size_t Order, bool Transposed, class T, std::size_t W>
-QWHA_NO_SANITIZE QWHA_NOINLINE void williamson_dense(std::size_t columns, const T* in, std::size_t in_pitch, T* out,
-                                                     std::size_t out_pitch) noexcept {
+QWHA_NO_SANITIZE QWHA_NOINLINE QWHA_LINE_ALIGNED void williamson_dense(std::size_t columns, const T* in,
+                                                                       std::size_t in_pitch, T* out,
+                                                                       std::size_t out_pitch) noexcept {
   using V = vec<T, W>;
   using terms = williamson_terms<Order / 4, Transposed>;
   constexpr std::size_t t = Order / 4, tile = williamson_tile_positions<W * sizeof(T)>;

@@ -12,6 +12,8 @@
 #include <qwha/base/config.hpp>
 #include <qwha/base/simd.hpp>
 #include <qwha/transform/cpu/dense.hpp>
+#include <qwha/transform/cpu/row_source.hpp>
+#include <qwha/transform/cpu/scaled_rows.hpp>
 #include <qwha/transform/cpu/scratch.hpp>
 #include <qwha/transform/cpu/sylvester.hpp>
 #include <qwha/transform/order.hpp>
@@ -48,40 +50,6 @@ inline constexpr bool is_fast = find_order(N).fast_order() == N;
 template <>
 inline constexpr bool is_fast<0> = false;
 
-/// S_K, K >= W, on all rows of `columns` numbers, `pitch` apart, through `store`.
-template <std::size_t K, class T, std::size_t W, class Store>
-QWHA_NO_SANITIZE void fast_blocks(std::size_t n, T* work, std::size_t columns, std::size_t pitch,
-                                  const Store& store) noexcept {
-  for (std::size_t row = 0; row < n; row += columns, work += pitch)
-    for (std::size_t at = 0; at < columns; at += K) {
-      const auto store_part = [&store, part = row + at](std::size_t i, auto v) { store(part + i, v); };
-      static_sylvester<K, T, W>(work + at, memory_row<T>{work + at}, store_part);
-    }
-}
-
-/// The same for an order known at run time.
-template <class T, std::size_t W, class Store>
-void fast_blocks(std::size_t fast, std::size_t n, T* work, std::size_t columns, std::size_t pitch,
-                 const Store& store) noexcept {
-  bool done = false;
-  const auto known = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
-    if constexpr (K >= W && K <= base_size<T>)
-      if (fast == K) done = true, fast_blocks<K, T, W>(n, work, columns, pitch, store);
-  };
-  [&]<std::size_t... Bit>(std::index_sequence<Bit...>) {
-    (known(std::integral_constant<std::size_t, std::size_t{1} << Bit>{}), ...);
-  }(std::make_index_sequence<9>{});
-  if (done) return;
-  const auto part = [=](std::size_t r) { return work + r * pitch; };
-  for (std::size_t at = 0; at < columns; at += fast) {
-    const auto load_part = [=](std::size_t r) { return memory_row<T>{part(r) + at}; };
-    const auto store_part = [=](std::size_t r) {
-      return [store, first = r * columns + at](std::size_t i, auto v) { store(first + i, v); };
-    };
-    large_sylvester<T, W>(fast, 0, n / columns, load_part, store_part, [=](std::size_t r) { return part(r) + at; });
-  }
-}
-
 /// The last dense factor and S_K, the product of the faster ones, K < W.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
 bool dense_and_fast(const dense_factor_stage& stage, orientation o, std::size_t n, const Load& load,
@@ -98,24 +66,57 @@ bool dense_and_fast(const dense_factor_stage& stage, orientation o, std::size_t 
   return done;
 }
 
-/// One row with a dense factor: reads through `load(width, i)`, writes through `store(i, v)`, works in `work` [n].
+/// What a row is written through, as rows of `length`.
+template <class T, class S>
+scaled_rows<T, S> parts_of(const row_target<T, S>& store, std::size_t length) noexcept {
+  return {store.data, length, store.factor};
+}
+template <class Store>
+auto parts_of(const Store& store, std::size_t length) noexcept {
+  return [store, length](std::size_t r) {
+    return [store, first = r * length](std::size_t i, auto v) { store(first + i, v); };
+  };
+}
+
+/// S_K, K >= W, on n / K rows of K numbers, from `work` through `store`; short rows in one loop.
+template <std::size_t N, class T, std::size_t W, class Store>
+QWHA_NO_SANITIZE void fast_rows(std::size_t fast, std::size_t n, const work_rows<T>& work,
+                                const Store& store) noexcept {
+  const source_rows<T, T> load{work.data, work.stride};
+  const auto rows = parts_of(store, fast);
+  bool done = false;
+  const auto known = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
+    if constexpr (N == 0 || N == K)
+      if (fast == K) {
+        done = true;
+        for (std::size_t r = 0; r < n / K; ++r) static_sylvester<K, T, W>(work(r), load(r), rows(r));
+      }
+  };
+  known(std::integral_constant<std::size_t, W>{});
+  known(std::integral_constant<std::size_t, 2 * W>{});
+  known(std::integral_constant<std::size_t, 4 * W>{});
+  if (!done) sylvester<N, T, W>(fast, 0, n / fast, load, rows, work);
+}
+
+/// One row with a dense factor: reads through `load(width, i)`, writes through `store(i, v)`, works in `work` [n], and
+/// asks meanwhile for the row `next`, where there is one.
 template <std::size_t N, class T, std::size_t W, class Load, class Store>
-bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, const Store& store) noexcept {
+bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, const Store& store,
+               const Load* next) noexcept {
   constexpr std::size_t fast = N == 0 ? 0 : find_order(N).fast_order();
   const dense_factor_stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
   const memory_row<T> memory{work};
+  if (plan.fast <= W && plan.count == 1 && static_row<N, T, W>(first, o, load, store)) return true;
   if (N == 0 ? plan.fast < W : fast < W) {
     if (plan.count == 1) return dense_and_fast<N, T, W>(first, o, plan.n, load, store);
-    return dense_stage<N, T, W>(first, o, plan.n, load, work, first.columns) &&
+    return dense_stage<N, T, W>(first, o, plan.n, load, work, first.columns, next) &&
            dense_and_fast<N, T, W>(last, o, plan.n, memory, store);
   }
   const auto all_stages = [&](T* scratch, std::size_t pitch) noexcept {
-    if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch)) return false;
+    if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch, next)) return false;
     if (plan.count == 2 && !dense_stage<N, T, W>(last, o, plan.n, memory, work, last.columns)) return false;
-    if constexpr (N == 0)
-      fast_blocks<T, W>(plan.fast, plan.n, scratch, first.columns, pitch, store);
-    else if constexpr (fast >= W)
-      fast_blocks<fast, T, W>(plan.n, scratch, first.columns, pitch, store);
+    const std::size_t stride = plan.count == 1 ? pitch : plan.fast;
+    fast_rows<fast, T, W>(plan.fast, plan.n, work_rows<T>{scratch, stride}, store);
     return true;
   };
   if (const std::size_t pitch = first.pitch<T>(); pitch != first.columns && plan.count == 1) {
@@ -126,6 +127,13 @@ bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, c
   return all_stages(work, first.columns);
 }
 
+/// Asks for the n numbers of a row that lies in memory.
+template <class Load>
+QWHA_KERNEL_INLINE void ask_for(const Load& row, std::size_t n) noexcept {
+  if constexpr (requires { row.prefetch(n); })
+    for (std::size_t i = 0; i < n; i += Load::line) row.prefetch(i);
+}
+
 /// The transform of rows begin … end - 1 by an order with a dense factor: row r is read through `load(r)(width, i)`,
 /// written through `store(r)(i, v)`, worked on in `work(r)` [n]. Within a row every load comes before the first store,
 /// so both may refer to the same memory, or to its `work`. False where scratch could not be allocated.
@@ -133,8 +141,15 @@ bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, c
 template <std::size_t N, class T, std::size_t W, class Load, class Store, class Work>
 bool rows_by_dense(const row_plan& plan, orientation o, std::size_t begin, std::size_t end, const Load& load,
                    const Store& store, const Work& work) noexcept {
-  for (std::size_t r = begin; r < end; ++r)
-    if (!dense_row<N, T, W>(plan, o, work(r), load(r), store(r))) return false;
+  const std::size_t bytes = plan.n * sizeof(T), rows = end - begin;
+  const bool streams = rows > 1 && rows * bytes > cached_bytes && bytes <= row_ahead_bytes;
+  const bool whole = streams && bytes <= prefetch_bytes;
+  const std::size_t ahead = whole ? prefetch_bytes / bytes : 1;
+  for (std::size_t r = begin; r < end; ++r) {
+    const auto source = load(r), next = load(r + ahead < end ? r + ahead : r);
+    if (whole) ask_for(next, plan.n);
+    if (!dense_row<N, T, W>(plan, o, work(r), source, store(r), streams && !whole ? &next : nullptr)) return false;
+  }
   return true;
 }
 
