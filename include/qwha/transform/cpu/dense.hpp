@@ -250,7 +250,7 @@ bool dense_stage(const dense_factor_stage& stage, orientation o, std::size_t n, 
   const auto all_blocks = [&](T* panel) noexcept {
     bool done = true;
     for (std::size_t at = 0; at < n; at += stage.block()) {
-      const std::size_t step = memory == nullptr ? panel_columns : next != nullptr ? W : wide;
+      const std::size_t step = memory == nullptr ? panel_columns : next != nullptr ? group_size<T> : wide;
       for (std::size_t c = 0; c < wide; c += step) {
         const std::size_t count = std::min(step, wide - c);
         if constexpr (requires { next->prefetch(c); })
