@@ -116,7 +116,11 @@ bool dense_row(const row_plan& plan, orientation o, T* work, const Load& load, c
     if (!dense_stage<N, T, W>(first, o, plan.n, load, scratch, pitch, next)) return false;
     if (plan.count == 2 && !dense_stage<N, T, W>(last, o, plan.n, memory, work, last.columns)) return false;
     const std::size_t stride = plan.count == 1 ? pitch : plan.fast;
-    fast_rows<fast, T, W>(plan.fast, plan.n, work_rows<T>{scratch, stride}, store);
+    if constexpr (std::is_same_v<Store, row_target<T, T>>)
+      transform_scaled_rows<fast, T, W>(plan.fast, scratch, stride, store.data, plan.fast, plan.n / plan.fast,
+                                        store.factor);
+    else
+      fast_rows<fast, T, W>(plan.fast, plan.n, work_rows<T>{scratch, stride}, store);
     return true;
   };
   if (const std::size_t pitch = first.pitch<T>(); pitch != first.columns && plan.count == 1) {
