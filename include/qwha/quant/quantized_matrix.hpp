@@ -3,6 +3,7 @@
 /// @file
 /// A weight matrix in a quantized format: packed codes and parameters, owned or in somebody else's memory.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <limits>
@@ -45,7 +46,7 @@ class quantized_matrix {
   /// @throws shape_error when the byte count overflows; std::bad_alloc
   quantized_matrix(std::size_t rows, std::size_t cols, matrix_parameters matrix = {})
       : quantized_matrix(for_overwrite(rows, cols, std::move(matrix))) {
-    std::memset(storage_->data(), 0, storage_->size());
+    std::fill_n(storage_->data(), storage_->size(), std::byte{});  // not memset: an empty matrix has no address
   }
   /// The same, but the bytes are whatever they were: for readers that write all of them.
   static quantized_matrix for_overwrite(std::size_t rows, std::size_t cols, matrix_parameters matrix = {}) {
