@@ -43,19 +43,26 @@ qwha::second_moment moment_of(const engine::model& m, const blocks& b, const eng
   return moment;
 }
 
-}  // namespace
-
-TEST_CASE("sequential calibration reads what the quantized and repaired layers before it produce") {
-  const adapt_test::workplace w;
+/// Rank 2 in groups of 32 on the workplace's model and texts.
+adapt::options small_job(const adapt_test::workplace& w, std::size_t calibration_tokens,
+                         std::size_t evaluation_tokens) {
   adapt::options o;
   o.model = w.folder / "model";
   o.calibration = w.folder / "calibration.txt";
   o.evaluation = w.folder / "evaluation.txt";
   o.context = context;
-  o.calibration_tokens = 2048;
-  o.evaluation_tokens = 1024;
+  o.calibration_tokens = calibration_tokens;
+  o.evaluation_tokens = evaluation_tokens;
   o.group = 32;
   o.rank = 2;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("sequential calibration reads what the quantized and repaired layers before it produce") {
+  const adapt_test::workplace w;
+  adapt::options o = small_job(w, 2048, 1024);
   o.methods = {"none", "qwha"};
   o.sequential = true;
   o.output = w.folder / "adapters";
@@ -124,15 +131,7 @@ TEST_CASE("sequential calibration reads what the quantized and repaired layers b
 
 TEST_CASE("jobs that run together have the figures that each has alone") {
   const adapt_test::workplace w;
-  adapt::options o;
-  o.model = w.folder / "model";
-  o.calibration = w.folder / "calibration.txt";
-  o.evaluation = w.folder / "evaluation.txt";
-  o.context = context;
-  o.calibration_tokens = 1024;
-  o.evaluation_tokens = 512;
-  o.group = 32;
-  o.rank = 2;
+  adapt::options o = small_job(w, 1024, 512);
   std::array<adapt::options, 4> jobs{o, o, o, o};
   jobs[1].rank = 3;  // quantizes as the first: one cohort
   jobs[2].sequential = true;
